@@ -1,0 +1,39 @@
+{{- /* The username of the operator, as the API server knows it: what the policies exempt. */ -}}
+{{- define "quorate.operatorUsername" -}}
+{{- .Values.operatorUsername | default (printf "system:serviceaccount:%s:%s" .Release.Namespace .Values.serviceAccount.name) -}}
+{{- end -}}
+
+{{- /* Who the rights of the operator are bound to. */ -}}
+{{- define "quorate.operatorSubject" -}}
+{{- if .Values.operatorUsername -}}
+- kind: User
+  apiGroup: rbac.authorization.k8s.io
+  name: {{ .Values.operatorUsername | quote }}
+{{- else -}}
+- kind: ServiceAccount
+  name: {{ .Values.serviceAccount.name }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+{{- end -}}
+
+{{- define "quorate.selectorLabels" -}}
+app.kubernetes.io/name: quorate
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "quorate.labels" -}}
+app.kubernetes.io/name: quorate
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* "true" where the policies that fill in the actor are installed, else nothing. */ -}}
+{{- define "quorate.mutating" -}}
+{{- $wanted := .Values.policies.mutating | toString -}}
+{{- if eq $wanted "auto" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}true{{- end -}}
+{{- else if eq $wanted "true" -}}true{{- end -}}
+{{- end -}}

@@ -1,0 +1,127 @@
+//! What several kinds share: the proven actor, approver sources, references, condition helpers.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Who sent an object, as the API server authenticated them. Stamped, never trusted from the client: an admission policy
+/// demands that it equals the sender.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Actor {
+    /// The username, as the API server knows it.
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: String,
+    /// The uid of the user, empty where the authenticator gives none (client certificates).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub uid: String,
+    /// The groups of the user at the time of sending, in the order that the API server gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4096), inner(length(max = 1024)))]
+    pub groups: Vec<String>,
+}
+
+/// One source of approvers: exactly one of its fields is set.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.user) ? 1 : 0) + (has(self.group) ? 1 : 0) + (has(self.role) ? 1 : 0) == 1")
+    .message("an approver source is exactly one of user, group, role"))]
+pub struct ApproverSource {
+    /// One person, by the username that the API server knows. The only source that also takes a `ServiceAccount`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub user: Option<String>,
+    /// Whoever holds this Kubernetes group when they sign. Kubernetes cannot list its members: an open source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub group: Option<String>,
+    /// The holders of this `BusinessRole`, and of every role that has it among its subroles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub role: Option<String>,
+}
+
+impl fmt::Display for ApproverSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.user, &self.group, &self.role) {
+            (Some(user), ..) => write!(f, "user {user}"),
+            (_, Some(group), _) => write!(f, "group {group}"),
+            (_, _, Some(role)) => write!(f, "role {role}"),
+            _ => write!(f, "nobody"),
+        }
+    }
+}
+
+/// A reference to a cluster-scoped object of Quorate by name.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NameRef {
+    /// metadata.name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Status of kinds whose controller says no more than whether they are usable.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadyStatus {
+    /// `Ready`, with the exact place of each fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Seconds since the epoch: what creationTimestamp can tell, and so what times are compared in.
+#[must_use]
+pub fn seconds(time: &Time) -> i64 {
+    time.0.as_second()
+}
+
+/// The condition of that type, if it has been written.
+#[must_use]
+pub fn condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether the condition of that type is `True`.
+#[must_use]
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    condition(conditions, type_).is_some_and(|condition| condition.status == "True")
+}
+
+/// What a condition says, without its bookkeeping.
+#[derive(Clone, Copy, Debug)]
+pub struct Says<'a> {
+    /// The type, e.g. `Ready`.
+    pub type_: &'a str,
+    /// `True`, `False` or `Unknown`.
+    pub status: &'a str,
+    /// A CamelCase word.
+    pub reason: &'a str,
+    /// For people; cut at the 32 KiB that Kubernetes allows.
+    pub message: &'a str,
+}
+
+/// Writes a condition. `lastTransitionTime` moves only when the status does, so that saying the same thing again changes
+/// nothing and costs no write.
+pub fn set_condition(conditions: &mut Vec<Condition>, says: Says<'_>, generation: Option<i64>, now: Timestamp) {
+    let message: String = says.message.chars().take(8 * 1024).collect();
+    let fresh = Condition {
+        type_: says.type_.to_owned(),
+        status: says.status.to_owned(),
+        reason: says.reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: Time(now),
+    };
+    match conditions.iter_mut().find(|condition| condition.type_ == says.type_) {
+        Some(old) if old.status == fresh.status => {
+            *old = Condition { last_transition_time: old.last_transition_time.clone(), ..fresh };
+        }
+        Some(old) => *old = fresh,
+        None => conditions.push(fresh),
+    }
+}

@@ -1,0 +1,253 @@
+//! `WorkflowInstance`: one running approval.
+
+use super::{Actor, Decision, NameRef, WorkflowDefinitionSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// One running approval: opened by a process for an object, or by hand as the gate of a pipeline.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "quorate.dev",
+    version = "v1alpha1",
+    kind = "WorkflowInstance",
+    plural = "workflowinstances",
+    shortname = "wfi",
+    category = "approvals",
+    namespaced,
+    status = "WorkflowInstanceStatus",
+    derive = "PartialEq",
+    doc = "One running approval. Wait for it with: kubectl wait --for=condition=Completed wfi/NAME, then read .status.outcome.",
+    validation = Rule::new("self.spec == oldSelf.spec").message("spec is immutable: create another instance"),
+    selectable = ".spec.workflowRef.name",
+    selectable = ".spec.processRef.name",
+    selectable = ".spec.initiator.username",
+    selectable = ".status.step",
+    selectable = ".status.outcome",
+    printcolumn(name = "Workflow", type_ = "string", json_path = ".spec.workflowRef.name"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.step"),
+    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waiting"),
+    printcolumn(name = "Approved", type_ = "string", json_path = ".status.conditions[?(@.type==\"Approved\")].status"),
+    printcolumn(name = "Requested By", type_ = "string", json_path = ".spec.initiator.username"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", priority = "1"),
+    printcolumn(name = "Title", type_ = "string", json_path = ".status.title", priority = "1"),
+    printcolumn(name = "Stalled", type_ = "string", json_path = ".status.conditions[?(@.type==\"Stalled\")].reason", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.workflowRef) != has(self.workflow)")
+    .message("an instance has exactly one of workflowRef, workflow"))]
+#[x_kube(validation = Rule::new("!has(self.processRef) || !has(self.workflow)")
+    .message("an instance of a process runs on the workflow of that process; leave workflow out"))]
+pub struct WorkflowInstanceSpec {
+    /// The `WorkflowDefinition` to run; it may appear later, the instance waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_ref: Option<NameRef>,
+    /// A workflow of this instance's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<WorkflowDefinitionSpec>,
+    /// What it is about, for people. Default: the display name of the workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub title: Option<String>,
+    /// Who asked: filled in by the API server (or by the client where the server cannot), and always checked by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<Actor>,
+    /// Usernames of the people it is about: like the initiator they may not decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 1024)))]
+    pub subjects: Vec<String>,
+    /// The process that opened it. Set by the operator alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_ref: Option<NameRef>,
+    /// The object that waits for the outcome. Set by the operator alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "object_schema")]
+    pub object: Option<Value>,
+}
+
+/// Where the instance stands. Never holds comments.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowInstanceStatus {
+    /// What it is about, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The `ControllerRevision` (in the operator's namespace, named by content hash) that this instance runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the revision of a started instance is immutable"))]
+    #[schemars(length(max = 253))]
+    pub revision: Option<String>,
+    /// How it ended; empty until it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The node where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// What is missing, e.g. `security 1/2, finance 0/1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// Every visit of a node, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepVisit>,
+    /// The tasks of the newest visit, one per partition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<Task>,
+    /// The decisions that counted, in the order in which they were judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<CountedDecision>,
+    /// When the first node was entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+    /// `Completed`, `Approved`, `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// How an instance ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+pub enum Outcome {
+    /// Enough people agreed.
+    Approved,
+    /// They did not.
+    Rejected,
+    /// Nobody decided in time.
+    Expired,
+    /// Withdrawn, or its object is gone.
+    Cancelled,
+    /// It could not go on.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One visit of a node.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepVisit {
+    /// The node, or one of the built-in ends.
+    pub node: String,
+    /// The how-manieth visit of this node, from 1.
+    pub visit: u32,
+    /// When it was entered.
+    pub entered_at: Time,
+    /// When it was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_at: Option<Time>,
+    /// The output by which it was left, e.g. `approved`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+}
+
+/// What one partition is asked.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// The node.
+    pub step: String,
+    /// The visit of the node, from 1.
+    pub visit: u32,
+    /// The partition; `default` for the short form.
+    pub partition: String,
+    /// Where the task stands.
+    pub state: TaskState,
+    /// How many approvals counted.
+    pub approvals: u32,
+    /// How many approvals are needed: fixed when the step was entered.
+    pub required: u32,
+    /// How many rejections counted.
+    pub rejections: u32,
+    /// Who may decide, by source: how many of them the directory lists, and the first few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<ApproverSummary>,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum TaskState {
+    /// People may decide.
+    Open,
+    /// Enough approvals.
+    Approved,
+    /// Enough rejections.
+    Rejected,
+    /// Another partition of the step was rejected first.
+    Superseded,
+}
+
+/// One approver source, resolved.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApproverSummary {
+    /// The source, e.g. `role ra-administrators`; `administrators: …` where they stand in.
+    pub source: String,
+    /// How many people may decide through it now; absent where Kubernetes cannot list them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    /// The first few of them, by username.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// A decision that counted.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CountedDecision {
+    /// The username that the API server proved.
+    pub actor: String,
+    /// The Identity behind the username, where the directory knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// What was decided.
+    pub decision: Decision,
+    /// The node.
+    pub step: String,
+    /// The visit of the node, from 1.
+    pub visit: u32,
+    /// The partition.
+    pub partition: String,
+    /// The source through which the actor may decide, e.g. `group enrollment-approvers`.
+    pub through: String,
+    /// When the signal was created.
+    pub at: Time,
+    /// The signal.
+    pub signal: SignalRef,
+}
+
+/// A signal, by name and uid.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalRef {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid.
+    pub uid: String,
+}
+
+/// What the API server shows of an instance that no controller has seen yet, so that waiting works from the first moment.
+pub(super) fn status_default() -> Value {
+    let unknown = |type_: &str| {
+        json!({"type": type_, "status": "Unknown", "reason": "NotStarted", "message": "waiting for the operator",
+               "lastTransitionTime": "1970-01-01T00:00:00Z"})
+    };
+    json!({"conditions": [unknown("Completed"), unknown("Approved")]})
+}
+
+fn object_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "The object that waits for the outcome, as it was when the instance was opened. Set by the operator alone.",
+        "x-kubernetes-preserve-unknown-fields": true
+    })
+}

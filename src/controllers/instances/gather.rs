@@ -1,0 +1,166 @@
+//! Gathers the facts that the engine goes by.
+
+use super::live::Parsed;
+use super::signals::{Unjudged, fact};
+use super::{Error, Instances};
+use crate::api::{ApprovalProcess, WorkflowDefinitionSpec};
+use crate::controllers::Context;
+use crate::directory::Snapshot;
+use crate::engine::graph::{Fault, Graph, check, compile};
+use crate::engine::revision::Content;
+use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, advance};
+use crate::pending::csr;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use std::sync::Arc;
+
+/// Everything that one computation goes by, owned.
+pub struct Gathered {
+    parsed: Parsed,
+    definition: Found,
+    signals: Vec<Signal>,
+    directory: Arc<Snapshot>,
+    proof: Proof,
+    object: Object,
+}
+
+/// The definition of an instance.
+enum Found {
+    Missing(String),
+    Faulty { name: String, faults: Vec<Fault> },
+    Usable { graph: Arc<Graph>, revision: String, content: Option<Content> },
+}
+
+impl Gathered {
+    /// What the engine makes of the facts.
+    pub fn plan(&self, context: &Context) -> Plan {
+        let instance = &self.parsed.instance;
+        let (name, uid) = (instance.name_any(), instance.uid().unwrap_or_default());
+        advance(&Facts {
+            instance: Instance {
+                name: &name,
+                uid: &uid,
+                generation: instance.metadata.generation,
+                created_at: instance.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second()),
+                spec: &instance.spec,
+            },
+            status: &self.parsed.status,
+            definition: match &self.definition {
+                Found::Missing(why) => Definition::Missing(why.clone()),
+                Found::Faulty { name, faults } => Definition::Faulty { name, faults },
+                Found::Usable { graph, revision, .. } => Definition::Usable { graph, revision },
+            },
+            signals: &self.signals,
+            directory: &self.directory,
+            settings: &context.options.settings,
+            proof: &self.proof,
+            object: self.object.clone(),
+            now: context.clock.now(),
+        })
+    }
+
+    /// The snapshot that must be stored before an instance starts on it; none where it is stored.
+    pub fn snapshot(&self) -> Option<&Content> {
+        match &self.definition {
+            Found::Usable { content, .. } => content.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The instance.
+    pub fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+}
+
+/// Gathers the facts of an instance and of its unjudged signals.
+pub async fn gather(parsed: Parsed, signals: &[Unjudged], instances: &Instances) -> Result<Gathered, Error> {
+    let context = &instances.context;
+    let started = parsed.status.started_at.is_some();
+    // What was created before `seen` must have been created under the policies as they still are.
+    let newest = signals.iter().map(|signal| signal.seen).max();
+    let proof = match newest {
+        Some(seen) => context.prover.confirm(seen).await?,
+        None if started => context.prover.proof(),
+        None => context.prover.confirm(std::time::Instant::now()).await?,
+    };
+    let directory = context.directory.snapshot();
+    let finished = parsed.status.outcome.is_some();
+    let definition = match &parsed.status.revision {
+        _ if finished => Found::Missing(String::new()),
+        Some(revision) => running_on(revision, context).await?,
+        None => to_start_on(&parsed, &directory, context)?,
+    };
+    let object = if finished { Object::None } else { observe(&parsed, context).await? };
+    Ok(Gathered { signals: signals.iter().map(|unjudged| fact(&unjudged.signal)).collect(), parsed, definition, directory, proof, object })
+}
+
+/// The snapshot that a started instance runs on.
+async fn running_on(revision: &str, context: &Context) -> Result<Found, Error> {
+    use crate::controllers::revisions::Error as RevisionError;
+    match context.revisions.load(revision).await {
+        Ok(Some(found)) => Ok(match &found.graph {
+            Ok(graph) => Found::Usable { graph: Arc::new(graph.clone()), revision: revision.to_owned(), content: None },
+            Err(faults) => Found::Faulty { name: format!("ControllerRevision {revision}"), faults: faults.clone() },
+        }),
+        Ok(None) => Ok(Found::Missing(format!(
+            "ControllerRevision {revision}, the snapshot that this runs on, is gone from {}; restore it from a backup",
+            context.options.namespace
+        ))),
+        Err(RevisionError::Unusable(why)) => Ok(Found::Missing(why.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The definition that an instance is to start on, as it is now.
+fn to_start_on(parsed: &Parsed, directory: &Snapshot, context: &Context) -> Result<Found, Error> {
+    let spec = &parsed.instance.spec;
+    let process = match &spec.process_ref {
+        None => None,
+        Some(process) => match context.processes.get(&ObjectRef::<ApprovalProcess>::new(&process.name)) {
+            Some(found) => Some((process.name.clone(), found.spec.clone())),
+            None => return Ok(Found::Missing(format!("ApprovalProcess {}, which opened this, does not exist any more", process.name))),
+        },
+    };
+    let (name, workflow) = match (&spec.workflow_ref, &spec.workflow) {
+        (Some(reference), _) => match context.definitions.get(&ObjectRef::new(&reference.name)) {
+            Some(definition) => (reference.name.clone(), definition.spec.clone()),
+            None => {
+                let why = format!("spec.workflowRef: there is no WorkflowDefinition {} yet; this starts as soon as it exists", reference.name);
+                return Ok(Found::Missing(why));
+            }
+        },
+        (None, Some(workflow)) => (String::new(), workflow.clone()),
+        (None, None) => return Ok(Found::Missing("spec has neither workflowRef nor workflow; create it again with one".to_owned())),
+    };
+    let shown = if name.is_empty() { "spec.workflow".to_owned() } else { format!("WorkflowDefinition {name}") };
+    match usable(&workflow, directory) {
+        Err(faults) => Ok(Found::Faulty { name: shown, faults }),
+        Ok(graph) => {
+            let content = Content { workflow_name: name, workflow, process };
+            let revision = content.name().map_err(crate::controllers::revisions::Error::from)?;
+            Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(content) })
+        }
+    }
+}
+
+fn usable(workflow: &WorkflowDefinitionSpec, directory: &Snapshot) -> Result<Graph, Vec<Fault>> {
+    let graph = compile(workflow)?;
+    let faults = check(&graph, directory);
+    if faults.is_empty() { Ok(graph) } else { Err(faults) }
+}
+
+/// What the object that waits looks like. The watch's word is enough as long as it waits; anything final is read again.
+async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
+    let Some(object) = &parsed.instance.spec.object else { return Ok(Object::None) };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let watched = context.requests.get(&ObjectRef::<CertificateSigningRequest>::new(name));
+    let seen = csr::observe(&parsed.instance, watched.as_deref());
+    if seen == Object::Waiting {
+        return Ok(seen);
+    }
+    let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());
+    let read = api.get_opt(name).await.map_err(|source| Error::Object { name: name.to_owned(), source })?;
+    Ok(csr::observe(&parsed.instance, read.as_ref()))
+}

@@ -1,0 +1,368 @@
+//! Moves instances: gather the facts, ask the engine, carry out its plan.
+//!
+//! - `live`: the unfinished instances in memory
+//! - `signals`: the signals without verdict
+//! - `gather`: the facts of one instance
+//! - `apply`: carries out a plan
+//!
+//! One instance is never worked on twice at the same time; what changes meanwhile brings it back.
+
+mod apply;
+mod gather;
+mod live;
+mod signals;
+
+use super::{CONCURRENCY, Context, backoff};
+use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance};
+use crate::engine::{Reason, Verdict};
+use crate::runtime::telemetry::{Metrics, word};
+use futures::channel::mpsc;
+use futures::{Stream, StreamExt, stream};
+use gather::gather;
+use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use kube::runtime::reflector::store::{Writer, WriterDropped};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
+use kube::{Api, Resource, ResourceExt};
+use live::{Live, Written};
+use signals::Signals;
+pub use signals::Key;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often one turn computes again after it has changed something itself.
+const ROUNDS: usize = 4;
+
+/// Why an instance could not be moved on. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not answer, or refused.
+    #[error("WorkflowInstance {name}: {source}")]
+    Api {
+        /// The instance.
+        name: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// A verdict could not be written.
+    #[error("ApprovalSignal {name}: {source}")]
+    Signal {
+        /// The signal.
+        name: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// The object could not be read or written.
+    #[error("CertificateSigningRequest {name}: {source}")]
+    Object {
+        /// The object.
+        name: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// The operator may not decide objects of that signer.
+    #[error("CertificateSigningRequest {name}: {message}; add {signer} to the chart value certificates.signers")]
+    MayNotDecide {
+        /// The object.
+        name: String,
+        /// Its signer.
+        signer: String,
+        /// What the API server says.
+        message: String,
+    },
+    /// What an instance claims does not hold when it is checked again.
+    #[error("WorkflowInstance {name}: the outcome is not written back: {why}")]
+    WriteBackRefused {
+        /// The instance.
+        name: String,
+        /// What does not hold.
+        why: String,
+    },
+    /// An instance is not what this version can read.
+    #[error("WorkflowInstance {name} cannot be read: {source}")]
+    Unreadable {
+        /// The instance.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The proof could not be checked.
+    #[error(transparent)]
+    Proof(#[from] crate::proof::Error),
+    /// A snapshot could not be read or stored.
+    #[error(transparent)]
+    Revision(#[from] super::revisions::Error),
+}
+
+/// What the controller of instances works with.
+pub struct Instances {
+    context: Arc<Context>,
+    store: Store<Live>,
+    written: Written,
+    signals: Signals,
+    signals_listed: AtomicBool,
+    failures: Mutex<HashMap<Key, u32>>,
+}
+
+impl Instances {
+    /// Resolves when the watches have been read through once.
+    ///
+    /// # Errors
+    /// When a watch ended for good.
+    pub async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
+        self.store.wait_until_ready().await?;
+        while !self.signals_listed.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Keeps the gauge of unfinished instances, for ever.
+    pub async fn count(&self, metrics: &Metrics) {
+        loop {
+            metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    fn failed(&self, key: &Key) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.clone()).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn succeeded(&self, key: &Key) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// The controller of instances, and the future that runs it until `stop` is cancelled. `objects` yields the instances whose
+/// waiting object may have changed.
+pub fn run(
+    context: Arc<Context>,
+    objects: impl Stream<Item = Key> + Send + 'static,
+    stop: &CancellationToken,
+) -> (Arc<Instances>, impl Future<Output = ()> + Send) {
+    let (store, writer) = reflector::store();
+    let instances = Arc::new(Instances {
+        context: context.clone(),
+        store: store.clone(),
+        written: Written::default(),
+        signals: Signals::default(),
+        signals_listed: AtomicBool::new(false),
+        failures: Mutex::default(),
+    });
+    let (retry, retries) = mpsc::unbounded::<Key>();
+    let live = watch_unfinished(&context, writer, instances.clone());
+    let signalled = watch_unjudged(&context, instances.clone());
+    let burst = Duration::from_millis(100);
+    let proof_changes = context.prover.changes.bursts(Duration::ZERO);
+    let facts = stream::select(context.directory.changes.bursts(burst), context.definition_changes.bursts(burst));
+    let everything = stream::select(facts, stream::select(proof_changes, context.process_changes.bursts(burst)));
+    let stopped = stop.clone();
+    let moving = instances.clone();
+    let future = async move {
+        let results = Controller::for_stream(live, store)
+            .with_config(Config::default().concurrency(CONCURRENCY))
+            .reconcile_on(signalled.map(|key| reference(&key)))
+            .reconcile_on(retries.map(|key| reference(&key)))
+            .reconcile_on(objects.map(|key| reference(&key)))
+            .reconcile_all_on(everything)
+            .graceful_shutdown_on(stopped.clone().cancelled_owned())
+            .run(reconcile, give_up_for_now, moving.clone());
+        let mut results = std::pin::pin!(results);
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(_) => {}
+                Err(ControllerError::ObjectNotFound(missing)) => {
+                    let key = (missing.namespace.clone().unwrap_or_default(), missing.name.clone());
+                    tokio::spawn(stray(moving.clone(), key, retry.clone()));
+                }
+                Err(error) => {
+                    context.metrics.failures.get_or_create(&word("instances")).inc();
+                    tracing::warn!(controller = "instances", %error, "trying again");
+                }
+            }
+        }
+    };
+    (instances, future)
+}
+
+/// Watches the instances that have no outcome yet: a finished one leaves memory by itself.
+fn watch_unfinished(
+    context: &Context,
+    writer: Writer<Live>,
+    instances: Arc<Instances>,
+) -> impl Stream<Item = watcher::Result<Live>> + Send + use<> {
+    let api: Api<Live> = Api::all(context.client.clone());
+    let events = watcher(api, watcher::Config::default().fields("status.outcome=")).default_backoff().map(move |event| {
+        event.map(|event| {
+            if let watcher::Event::Delete(live) = &event {
+                instances.written.forget(live);
+            }
+            event.modify(Live::compact)
+        })
+    });
+    reflector(writer, events).applied_objects()
+}
+
+/// Watches the signals that have no verdict yet, and yields the instances that they are for.
+fn watch_unjudged(context: &Context, instances: Arc<Instances>) -> impl Stream<Item = Key> + Send + use<> {
+    let api: Api<ApprovalSignal> = Api::all(context.client.clone());
+    watcher(api, watcher::Config::default().fields("status.reason=")).default_backoff().flat_map(move |event| {
+        let keys = match event {
+            Ok(event) => {
+                let listed = matches!(event, watcher::Event::InitDone);
+                let keys = instances.signals.apply(event);
+                if listed {
+                    instances.signals_listed.store(true, Ordering::Release);
+                }
+                keys
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the watch of signals was interrupted, trying again");
+                Vec::new()
+            }
+        };
+        stream::iter(keys)
+    })
+}
+
+fn reference(key: &Key) -> ObjectRef<Live> {
+    ObjectRef::<Live>::new(&key.1).within(&key.0)
+}
+
+fn give_up_for_now(live: Arc<Live>, _: &Error, instances: Arc<Instances>) -> Action {
+    Action::requeue(backoff(instances.failed(&key_of(&live))))
+}
+
+fn key_of(live: &Live) -> Key {
+    (live.namespace().unwrap_or_default(), live.name_any())
+}
+
+async fn reconcile(live: Arc<Live>, instances: Arc<Instances>) -> Result<Action, Error> {
+    let context = &instances.context;
+    let key = key_of(&live);
+    for ready in [
+        context.definitions.wait_until_ready().await,
+        context.processes.wait_until_ready().await,
+        context.requests.wait_until_ready().await,
+        context.directory.wait_until_ready().await,
+        instances.wait_until_ready().await,
+    ] {
+        ready.ok();
+    }
+    for _ in 0..ROUNDS {
+        let live = instances.written.newest(live.clone());
+        if move_on(&live, &key, &instances).await? == Turn::Settled {
+            instances.succeeded(&key);
+            return Ok(Action::await_change());
+        }
+    }
+    Ok(Action::requeue(backoff(0)))
+}
+
+/// Whether there is more to do at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    Settled,
+    Again,
+}
+
+async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, Error> {
+    let context = &instances.context;
+    let signals = instances.signals.of(key);
+    let parsed = live.parse().map_err(|source| Error::Unreadable { name: key.1.clone(), source })?;
+    let gathered = gather(parsed, &signals, instances).await?;
+    let plan = gathered.plan(context);
+    let parsed = gathered.parsed();
+    let changed = plan.status != parsed.status;
+    if changed {
+        if parsed.status.revision.is_none()
+            && plan.status.revision.is_some()
+            && let Some(content) = gathered.snapshot()
+        {
+            context.revisions.ensure(content).await?;
+        }
+        let Some(written) = apply::write_status(live, &live.with_status(&plan.status), instances).await? else {
+            // Changed by somebody else: the watch brings the newer one, and with it this instance.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            return Ok(Turn::Again);
+        };
+        for note in plan.notes.clone() {
+            context.events.post(event_target(&written), note);
+        }
+        if let Some(outcome) = plan.status.outcome {
+            context.metrics.outcomes.get_or_create(&word(&outcome.to_string())).inc();
+            tracing::info!(instance = key.1, namespace = key.0, %outcome, "completed");
+        }
+    }
+    let uid = parsed.instance.uid().unwrap_or_default();
+    apply::write_verdicts(&plan.verdicts, &signals, &uid, key, instances).await?;
+    if let Some(outcome) = plan.write_back {
+        let mut decided = parsed.clone();
+        decided.status = plan.status;
+        apply::write_back(&decided, outcome, instances).await?;
+        return Ok(Turn::Again);
+    }
+    Ok(Turn::Settled)
+}
+
+/// Deals with signals whose instance is not among the unfinished ones: it is finished, there is none, or the watch lags.
+async fn stray(instances: Arc<Instances>, key: Key, retry: mpsc::UnboundedSender<Key>) {
+    if instances.signals.of(&key).is_empty() {
+        return;
+    }
+    match judge_stray(&instances, &key).await {
+        Ok(Turn::Settled) => instances.succeeded(&key),
+        again => {
+            if let Err(error) = again {
+                instances.context.metrics.failures.get_or_create(&word("instances")).inc();
+                tracing::warn!(controller = "instances", %error, "trying again");
+            }
+            tokio::time::sleep(backoff(instances.failed(&key))).await;
+            retry.unbounded_send(key).ok();
+        }
+    }
+}
+
+async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
+    let context = &instances.context;
+    let api: Api<Live> = Api::namespaced(context.client.clone(), &key.0);
+    let signals = instances.signals.of(key);
+    let found = api.get_opt(&key.1).await.map_err(|source| Error::Api { name: key.1.clone(), source })?;
+    let Some(live) = found else {
+        let message = format!("spec.instance: there is no WorkflowInstance {} in namespace {}; name one that exists", key.1, key.0);
+        let verdicts: Vec<_> = signals
+            .iter()
+            .map(|unjudged| Verdict {
+                signal: SignalRef { name: unjudged.signal.name_any(), uid: unjudged.signal.uid().unwrap_or_default() },
+                reason: Reason::InstanceNotFound,
+                message: message.clone(),
+            })
+            .collect();
+        apply::write_verdicts(&verdicts, &signals, "", key, instances).await?;
+        return Ok(Turn::Settled);
+    };
+    let parsed = live.parse().map_err(|source| Error::Unreadable { name: key.1.clone(), source })?;
+    if parsed.status.outcome.is_none() {
+        // The watch of instances lags behind: its event brings the instance, and with it these signals.
+        return Ok(Turn::Again);
+    }
+    let uid = parsed.instance.uid().unwrap_or_default();
+    let gathered = gather(parsed, &signals, instances).await?;
+    let verdicts = gathered.plan(context).verdicts;
+    let judged_all = verdicts.len() == signals.len();
+    apply::write_verdicts(&verdicts, &signals, &uid, key, instances).await?;
+    Ok(if judged_all { Turn::Settled } else { Turn::Again })
+}
+
+fn event_target(live: &Live) -> k8s_openapi::api::core::v1::ObjectReference {
+    let mut target = live.object_ref(&());
+    target.api_version = Some(WorkflowInstance::api_version(&()).into_owned());
+    target
+}

@@ -1,0 +1,192 @@
+//! The controllers: they gather facts, ask the engine, and carry out its plan. They decide nothing.
+//!
+//! - [`directory`]: the directory's Snapshot, kept up to date
+//! - [`readiness`]: `Ready` of definitions, processes, identities and roles
+//! - [`pending`]: opens instances for objects that wait
+//! - [`instances`]: moves instances, judges signals, writes outcomes back
+//! - [`revisions`]: the snapshots that instances run on
+//!
+//! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
+
+pub mod directory;
+pub mod instances;
+pub mod pending;
+pub mod readiness;
+pub mod revisions;
+
+use crate::api::{ApprovalProcess, WorkflowDefinition};
+use crate::engine::Settings;
+use crate::proof::Prover;
+use crate::runtime::clock::Clock;
+use crate::runtime::events::Events;
+use crate::runtime::telemetry::{Metrics, Readiness, word};
+use crate::runtime::watch::{Changes, observe};
+use directory::Directory;
+use futures::StreamExt;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use revisions::Revisions;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What an operator is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The namespace for what belongs to cluster-scoped objects, and for the operator's own objects.
+    pub namespace: String,
+    /// The operator's username, as the admission policies name it.
+    pub operator_username: String,
+    /// What the installation sets for the engine.
+    pub settings: Settings,
+}
+
+/// Why an operator cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The proof cannot be set up.
+    #[error(transparent)]
+    Proof(#[from] crate::proof::Error),
+    /// A watch ended for good.
+    #[error("a watch ended: {0}")]
+    Watch(#[from] kube::runtime::reflector::store::WriterDropped),
+}
+
+/// What every controller shares.
+pub struct Context {
+    /// The connection to the API server.
+    pub client: Client,
+    /// What the operator was started with.
+    pub options: Options,
+    /// The moment.
+    pub clock: Arc<Clock>,
+    /// The proof of the actor.
+    pub prover: Arc<Prover>,
+    /// People and roles.
+    pub directory: Directory,
+    /// Definitions as they are now.
+    pub definitions: Store<WorkflowDefinition>,
+    /// Processes as they are now.
+    pub processes: Store<ApprovalProcess>,
+    /// Certificate signing requests.
+    pub requests: Store<CertificateSigningRequest>,
+    /// Snapshots of definitions.
+    pub revisions: Revisions,
+    /// Told when a definition comes, changes or goes.
+    pub definition_changes: Changes,
+    /// Told when a process comes, changes or goes.
+    pub process_changes: Changes,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// How many instances are moved at the same time.
+const CONCURRENCY: u16 = 32;
+
+/// Runs an operator until `stop` is cancelled; then it finishes what is under way.
+///
+/// # Errors
+/// When it cannot start, or a watch ends for good.
+pub async fn run(
+    client: Client,
+    options: Options,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let clock = Arc::new(Clock::default());
+    let prover = Prover::new(
+        client.clone(),
+        &options.namespace,
+        &options.operator_username,
+        clock.clone(),
+        metrics.clone(),
+        readiness.clone(),
+    )?;
+    let (definition_changes, process_changes) = (Changes::default(), Changes::default());
+    let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes);
+    let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes);
+    let (requests, request_writer) = kube::runtime::reflector::store();
+    let request_events = watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let request_stream = crate::runtime::watch::touched(request_events, request_writer, Changes::default());
+    let (directory, identity_stream, role_stream) = Directory::observe(&client);
+    let context = Arc::new(Context {
+        events: Events::start(client.clone(), options.namespace.clone(), metrics.clone()),
+        revisions: Revisions::new(client.clone(), &options.namespace),
+        client: client.clone(),
+        clock,
+        prover: Arc::new(prover),
+        directory,
+        definitions,
+        processes,
+        requests,
+        definition_changes,
+        process_changes,
+        metrics: metrics.clone(),
+        options,
+    });
+
+    let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
+    let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
+    let loops = async {
+        tokio::join!(
+            readiness::definitions(context.clone(), definition_stream, &stop),
+            readiness::processes(context.clone(), process_stream, &stop),
+            readiness::identities(context.clone(), identity_stream, &stop),
+            readiness::roles(context.clone(), role_stream, &stop),
+            pending::run(context.clone(), request_stream, &stop),
+            instance_loop,
+        );
+    };
+    let ready = async {
+        context.definitions.wait_until_ready().await?;
+        context.processes.wait_until_ready().await?;
+        context.requests.wait_until_ready().await?;
+        context.directory.wait_until_ready().await?;
+        instances.wait_until_ready().await?;
+        readiness.synced.store(true, Ordering::Release);
+        tracing::info!("caches are synced");
+        std::future::pending::<Result<(), Error>>().await
+    };
+    let background = async {
+        tokio::join!(context.prover.run(), context.directory.tell_validity_changes(&context.clock), instances.count(&metrics));
+    };
+    tokio::select! {
+        () = loops => Ok(()),
+        ended = ready => if stop.is_cancelled() { Ok(()) } else { ended },
+        () = background => Ok(()),
+    }
+}
+
+/// What a controller does with the stream of its results: failures are logged and counted, here and nowhere else.
+pub(crate) async fn drive<K, E, Q>(
+    name: &'static str,
+    metrics: Arc<Metrics>,
+    results: impl futures::Stream<Item = Result<(kube::runtime::reflector::ObjectRef<K>, Action), kube::runtime::controller::Error<E, Q>>>,
+) where
+    K: kube::Resource,
+    E: std::error::Error + 'static,
+    Q: std::error::Error + 'static,
+{
+    let mut results = std::pin::pin!(results);
+    while let Some(result) = results.next().await {
+        match result {
+            Ok(_) | Err(kube::runtime::controller::Error::ObjectNotFound(_)) => {}
+            Err(error) => {
+                metrics.failures.get_or_create(&word(name)).inc();
+                tracing::warn!(controller = name, %error, "trying again");
+            }
+        }
+    }
+}
+
+/// How long to wait after a failure, by how often it failed before: from 100 ms up to a minute.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(100).saturating_mul(1 << failures.min(9)).min(Duration::from_secs(60))
+}

@@ -1,0 +1,211 @@
+//! Opens an instance for every object that waits by nature and that a process takes; denies at once what may not be asked for.
+
+use super::instances::Key;
+use super::readiness::process_faults;
+use super::{Context, backoff, drive};
+use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
+use crate::engine::Note;
+use crate::pending::{Candidate, Selection, csr, select};
+use futures::channel::mpsc;
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Resource, ResourceExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long an expression over an object may take.
+const EVALUATION: Duration = Duration::from_secs(1);
+
+/// How many names are tried when somebody else's instance has the one that belongs to an object.
+const ATTEMPTS: u32 = 5;
+
+/// Why an object could not be dealt with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not answer, or refused.
+    #[error("CertificateSigningRequest {name}: {source}")]
+    Api {
+        /// The object.
+        name: String,
+        /// Why.
+        source: kube::Error,
+    },
+    /// Every name for its instance is taken by something else.
+    #[error("CertificateSigningRequest {0}: the names of its instance are taken by instances that are not its own; delete those")]
+    NamesTaken(String),
+    /// The conditions of the processes could not be told in time.
+    #[error("CertificateSigningRequest {name}: the conditions of the processes {why}")]
+    Evaluation {
+        /// The object.
+        name: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// Splits off the instances whose request was decided or is gone: they have to look at it.
+pub fn tell_instances(
+    stream: impl Stream<Item = watcher::Result<CertificateSigningRequest>> + Send + 'static,
+    namespace: &str,
+) -> (impl Stream<Item = watcher::Result<CertificateSigningRequest>> + Send + 'static, impl Stream<Item = Key> + Send + 'static) {
+    let (sender, receiver) = mpsc::unbounded();
+    let namespace = namespace.to_owned();
+    let stream = stream.inspect(move |touched| {
+        if let Ok(csr) = touched {
+            for attempt in 0..ATTEMPTS {
+                sender.unbounded_send((namespace.clone(), csr::instance_name(csr, attempt))).ok();
+            }
+        }
+    });
+    (stream, receiver)
+}
+
+/// Runs the controller of certificate signing requests.
+pub async fn run(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<CertificateSigningRequest>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let metrics = context.metrics.clone();
+    let burst = Duration::from_millis(100);
+    let triggers = futures::stream::select(context.process_changes.bursts(burst), context.definition_changes.bursts(burst));
+    let triggers = futures::stream::select(triggers, context.directory.changes.bursts(burst));
+    let results = Controller::for_stream(stream, context.requests.clone())
+        .with_config(Config::default().concurrency(8))
+        .reconcile_all_on(triggers)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, |_, _, _| Action::requeue(backoff(4)), context);
+    drive("pending", metrics, results).await;
+}
+
+async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -> Result<Action, Error> {
+    if !csr::waits(&csr) {
+        return Ok(Action::await_change());
+    }
+    for ready in [context.processes.wait_until_ready().await, context.definitions.wait_until_ready().await] {
+        ready.ok();
+    }
+    context.directory.wait_until_ready().await.ok();
+    let name = csr.name_any();
+    let decoded = csr::requested(&csr);
+    let requested = decoded.clone().unwrap_or_default();
+    let (selection, process) = choose(&csr, &requested, &context).await?;
+    let Some(process) = process else {
+        if let Selection::Hold { process, why } = selection {
+            tracing::info!(csr = name, process, why, "held");
+        }
+        return Ok(Action::await_change());
+    };
+    let faults = match decoded {
+        Ok(requested) => csr::foreign_identity(&csr, &requested, process.spec.event.pending.requested_identity),
+        Err(why) => vec![why],
+    };
+    if !faults.is_empty() {
+        return deny(&csr, &faults, &context).await;
+    }
+    open(&csr, &requested, &process, &context).await
+}
+
+/// Which process takes the request. The conditions run off the async threads and within a limit of time.
+async fn choose(
+    csr: &Arc<CertificateSigningRequest>,
+    requested: &csr::Requested,
+    context: &Arc<Context>,
+) -> Result<(Selection, Option<Arc<ApprovalProcess>>), Error> {
+    let processes = context.processes.state();
+    let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
+    let input = csr::input(csr, requested);
+    let candidates = processes.clone();
+    let evaluation = tokio::task::spawn_blocking(move || {
+        let names: Vec<_> = candidates.iter().map(|process| process.name_any()).collect();
+        let candidates: Vec<_> = candidates
+            .iter()
+            .zip(&names)
+            .zip(faults)
+            .map(|((process, name), faults)| Candidate {
+                name,
+                spec: &process.spec,
+                not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
+            })
+            .collect();
+        select(&candidates, csr::GROUP, csr::RESOURCE, &input)
+    });
+    let failed = |why: String| Error::Evaluation { name: csr.name_any(), why };
+    let selection = tokio::time::timeout(EVALUATION, evaluation)
+        .await
+        .map_err(|_| failed(format!("took longer than {} s", EVALUATION.as_secs())))?
+        .map_err(|error| failed(format!("could not be evaluated: {error}")))?;
+    let process = match &selection {
+        Selection::Open(name) => processes.into_iter().find(|process| process.name_any() == *name),
+        _ => None,
+    };
+    Ok((selection, process))
+}
+
+async fn deny(csr: &CertificateSigningRequest, faults: &[String], context: &Context) -> Result<Action, Error> {
+    let name = csr.name_any();
+    let why = format!("nobody was asked: {}", faults.join("; "));
+    let mut denied = csr.clone();
+    csr::deny(&mut denied, &why, Time(context.clock.now()));
+    let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());
+    match api.replace_subresource("approval", &name, &PostParams::default(), &denied).await {
+        Ok(_) => {
+            context.metrics.wrote("approval");
+            context.events.post(csr.object_ref(&()), Note { warning: true, reason: "Denied", message: why });
+            Ok(Action::await_change())
+        }
+        // It was changed or deleted meanwhile: its next event brings us back.
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(Action::await_change()),
+        Err(source) => Err(Error::Api { name, source }),
+    }
+}
+
+/// Opens the instance of a request under a name that follows from its uid, so that doing it twice opens one.
+async fn open(
+    csr: &CertificateSigningRequest,
+    requested: &csr::Requested,
+    process: &ApprovalProcess,
+    context: &Context,
+) -> Result<Action, Error> {
+    let api: Api<WorkflowInstance> = Api::namespaced(context.client.clone(), &context.options.namespace);
+    let failed = |source| Error::Api { name: csr.name_any(), source };
+    for attempt in 0..ATTEMPTS {
+        let name = csr::instance_name(csr, attempt);
+        let existing = match api.get_opt(&name).await.map_err(failed)? {
+            Some(existing) => existing,
+            None => match api.create(&PostParams::default(), &instance(&name, csr, requested, process)).await {
+                Ok(_) => {
+                    context.metrics.wrote("instance");
+                    return Ok(Action::await_change());
+                }
+                Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(Action::requeue(backoff(0))),
+                Err(source) => return Err(failed(source)),
+            },
+        };
+        let uid = existing.spec.object.as_ref().and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned));
+        if existing.spec.process_ref.is_some() && uid == csr.uid() {
+            return Ok(Action::await_change());
+        }
+    }
+    Err(Error::NamesTaken(csr.name_any()))
+}
+
+fn instance(name: &str, csr: &CertificateSigningRequest, requested: &csr::Requested, process: &ApprovalProcess) -> WorkflowInstance {
+    let spec = WorkflowInstanceSpec {
+        workflow_ref: process.spec.workflow_ref.clone(),
+        title: Some(csr::title(csr, requested)),
+        initiator: Some(csr::initiator(csr)),
+        subjects: requested.common_names.iter().take(256).cloned().collect(),
+        process_ref: Some(NameRef { name: process.name_any() }),
+        object: Some(csr::remembered(csr)),
+        ..WorkflowInstanceSpec::default()
+    };
+    let mut instance = WorkflowInstance::new(name, spec);
+    instance.metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    instance
+}

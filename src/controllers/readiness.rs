@@ -1,0 +1,192 @@
+//! `Ready` of what people write: definitions, processes, identities and roles. What is wrong is found by pure functions; this
+//! writes it into the status, and only when it says something new.
+
+use super::{Context, backoff, drive};
+use crate::api::{ApprovalProcess, BusinessRole, Identity, Says, WorkflowDefinition, set_condition};
+use crate::directory::Snapshot;
+use crate::engine::graph::{check, compile};
+use crate::engine::revision::Content;
+use crate::pending;
+use futures::Stream;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::PostParams;
+use kube::core::ClusterResourceScope;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::Store;
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long changes of what an object refers to are gathered before everything is looked at again.
+const BURST: Duration = Duration::from_millis(100);
+
+/// A kind whose controller says whether it is usable.
+trait Checked: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Serialize + Debug + PartialStatus {
+    /// What is wrong with it, each with its place; empty when it can be used.
+    fn faults(&self, context: &Context) -> Vec<String>;
+
+    /// Whatever else the status says.
+    fn describe(&mut self) {}
+}
+
+/// The conditions in a status.
+trait PartialStatus {
+    fn conditions(&mut self) -> &mut Vec<Condition>;
+}
+
+macro_rules! partial_status {
+    ($($kind:ty),*) => { $(impl PartialStatus for $kind {
+        fn conditions(&mut self) -> &mut Vec<Condition> {
+            &mut self.status.get_or_insert_default().conditions
+        }
+    })* };
+}
+
+partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole);
+
+impl Checked for WorkflowDefinition {
+    fn faults(&self, context: &Context) -> Vec<String> {
+        definition_faults(self, &context.directory.snapshot())
+    }
+
+    fn describe(&mut self) {
+        let content = Content { workflow_name: self.name_any(), workflow: self.spec.clone(), process: None };
+        self.status.get_or_insert_default().revision = content.name().ok();
+    }
+}
+
+impl Checked for ApprovalProcess {
+    fn faults(&self, context: &Context) -> Vec<String> {
+        process_faults(self, context)
+    }
+}
+
+impl Checked for Identity {
+    fn faults(&self, context: &Context) -> Vec<String> {
+        context.directory.snapshot().identity_faults(&self.name_any())
+    }
+}
+
+impl Checked for BusinessRole {
+    fn faults(&self, context: &Context) -> Vec<String> {
+        context.directory.snapshot().role_faults(&self.name_any())
+    }
+}
+
+/// What is wrong with a definition in this directory.
+pub(super) fn definition_faults(definition: &WorkflowDefinition, directory: &Snapshot) -> Vec<String> {
+    let faults = match compile(&definition.spec) {
+        Ok(graph) => check(&graph, directory),
+        Err(faults) => faults,
+    };
+    faults.iter().map(ToString::to_string).collect()
+}
+
+/// What is wrong with a process, and with the workflow that it names.
+pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
+    let mut faults = pending::faults(&process.spec);
+    if let Some(workflow) = &process.spec.workflow_ref {
+        let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
+        match found {
+            None => faults.push(format!("spec.workflowRef: there is no WorkflowDefinition {}; create it or name another one", workflow.name)),
+            Some(definition) => {
+                let inside = definition_faults(&definition, &context.directory.snapshot());
+                if !inside.is_empty() {
+                    let inside = inside.join("; ");
+                    faults.push(format!("spec.workflowRef: WorkflowDefinition {} is not ready: {inside}", workflow.name));
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// Runs the controller of definitions.
+pub async fn definitions(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<WorkflowDefinition>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let triggers = context.directory.changes.bursts(BURST);
+    keep("WorkflowDefinition", context.definitions.clone(), stream, triggers, context, stop).await;
+}
+
+/// Runs the controller of processes.
+pub async fn processes(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<ApprovalProcess>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let triggers = futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
+    keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
+}
+
+/// Runs the controller of identities.
+pub async fn identities(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<Identity>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let triggers = context.directory.changes.bursts(BURST);
+    keep("Identity", context.directory.identities.clone(), stream, triggers, context, stop).await;
+}
+
+/// Runs the controller of roles.
+pub async fn roles(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<BusinessRole>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let triggers = context.directory.changes.bursts(BURST);
+    keep("BusinessRole", context.directory.roles.clone(), stream, triggers, context, stop).await;
+}
+
+async fn keep<K: Checked + Send + Sync + 'static>(
+    name: &'static str,
+    store: Store<K>,
+    stream: impl Stream<Item = watcher::Result<K>> + Send + 'static,
+    triggers: impl Stream<Item = ()> + Send + 'static,
+    context: Arc<Context>,
+    stop: &CancellationToken,
+) {
+    let metrics = context.metrics.clone();
+    let results = Controller::for_stream(stream, store)
+        .with_config(Config::default().concurrency(4))
+        .reconcile_all_on(triggers)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile::<K>, |_, _, _| Action::requeue(backoff(3)), context);
+    drive(name, metrics, results).await;
+}
+
+async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<Action, kube::Error> {
+    context.directory.wait_until_ready().await.ok();
+    context.definitions.wait_until_ready().await.ok();
+    let faults = object.faults(&context);
+    let mut fresh = (*object).clone();
+    let generation = object.meta().generation;
+    let said = faults.join("; ");
+    let says = if faults.is_empty() {
+        Says { type_: "Ready", status: "True", reason: "Valid", message: "it can be used" }
+    } else {
+        Says { type_: "Ready", status: "False", reason: "Invalid", message: &said }
+    };
+    let before = fresh.conditions().clone();
+    set_condition(fresh.conditions(), says, generation, context.clock.now());
+    fresh.describe();
+    if *fresh.conditions() == before {
+        return Ok(Action::await_change());
+    }
+    let api: Api<K> = Api::all(context.client.clone());
+    match api.replace_status(&object.name_any(), &PostParams::default(), &fresh).await {
+        Ok(_) => context.metrics.wrote("ready"),
+        // It was changed or deleted meanwhile: its next event brings us back.
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(Action::await_change())
+}

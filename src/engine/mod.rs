@@ -1,0 +1,179 @@
+//! The one place where a decision is made: [`advance`], a pure function of facts.
+//!
+//! It does no IO and knows no kube client, no async runtime, no log, no clock and no source of chance: whatever happens (a crash,
+//! a retry, a stale cache, two leaders) is handled by computing again from the facts. It cannot fail: bad input becomes a
+//! condition, a verdict or an outcome. A test reads the imports of this folder and of [`crate::directory`].
+//!
+//! - [`graph`]: a definition, checked and made explicit
+//! - [`eligibility`]: who may decide
+//! - `judge`: what becomes of one signal
+//! - [`advance`]: what becomes of an instance
+//! - [`revision`]: the snapshot of a definition, named by its content
+//!
+//! Rules are numbered as in the project's rule book ("semantics"): `rule 7` and so on.
+
+mod advance;
+pub mod eligibility;
+pub mod graph;
+mod judge;
+pub mod revision;
+
+pub use advance::advance;
+pub use judge::Reason;
+
+use crate::api::{ApprovalSignalSpec, ApproverSource, Outcome, SignalRef, WorkflowInstanceSpec, WorkflowInstanceStatus};
+use crate::directory::Snapshot;
+use graph::{Fault, Graph};
+use jiff::Timestamp;
+
+/// Everything that [`advance`] goes by.
+pub struct Facts<'a> {
+    /// The instance, without its status.
+    pub instance: Instance<'a>,
+    /// The status as it was last written.
+    pub status: &'a WorkflowInstanceStatus,
+    /// The definition that the instance runs on, or is to start on.
+    pub definition: Definition<'a>,
+    /// The signals that have no verdict yet, in any order.
+    pub signals: &'a [Signal],
+    /// The directory of this moment.
+    pub directory: &'a Snapshot,
+    /// What the installation sets.
+    pub settings: &'a Settings,
+    /// Since when the API server provably proves who sends what.
+    pub proof: &'a Proof,
+    /// The object that waits for the outcome.
+    pub object: Object,
+    /// The moment, in the API server's time.
+    pub now: Timestamp,
+}
+
+/// The instance, without its status.
+#[derive(Clone, Copy)]
+pub struct Instance<'a> {
+    /// metadata.name.
+    pub name: &'a str,
+    /// metadata.uid.
+    pub uid: &'a str,
+    /// metadata.generation.
+    pub generation: Option<i64>,
+    /// metadata.creationTimestamp in seconds.
+    pub created_at: i64,
+    /// The spec, which never changes.
+    pub spec: &'a WorkflowInstanceSpec,
+}
+
+/// The definition that an instance runs on, or is to start on.
+pub enum Definition<'a> {
+    /// It does not exist (yet), or its snapshot is lost: the place and what to do.
+    Missing(String),
+    /// It cannot work: instances wait until it is mended.
+    Faulty {
+        /// Its name, for messages.
+        name: &'a str,
+        /// What is wrong.
+        faults: &'a [Fault],
+    },
+    /// It can work.
+    Usable {
+        /// The graph.
+        graph: &'a Graph,
+        /// The name of the snapshot that holds it.
+        revision: &'a str,
+    },
+}
+
+impl Definition<'_> {
+    /// Why it cannot be run on, for people; none when it can.
+    #[must_use]
+    pub fn unusable(&self) -> Option<String> {
+        match self {
+            Self::Missing(why) => Some(why.clone()),
+            Self::Faulty { name, faults } => {
+                let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                Some(format!("{name} cannot work: {}", faults.join("; ")))
+            }
+            Self::Usable { .. } => None,
+        }
+    }
+}
+
+/// A signal that has no verdict yet.
+#[derive(Clone, Debug)]
+pub struct Signal {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid.
+    pub uid: String,
+    /// metadata.creationTimestamp in seconds.
+    pub created_at: i64,
+    /// What was signed.
+    pub spec: ApprovalSignalSpec,
+}
+
+/// What the installation sets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who is asked when too few others may decide.
+    pub administrators: Vec<ApproverSource>,
+    /// Signals older than so many seconds when they are counted are refused.
+    pub max_signal_age: i64,
+}
+
+/// Since when the API server provably proves who sends what.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Proof {
+    /// Without a gap after this second: what was created in it or before is not proven.
+    Since(i64),
+    /// Not at the moment: decisions wait. Why, for people.
+    Broken(String),
+}
+
+/// The object that waits for the outcome of an instance.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Object {
+    /// None does: the instance stands for itself.
+    None,
+    /// It waits.
+    Waiting,
+    /// The outcome of this very instance has been written to it: approved or not.
+    Decided(bool),
+    /// It is gone, replaced, changed, or decided elsewhere: what happened, for people.
+    Gone(String),
+}
+
+/// What is to be done. The status is written first, with the resourceVersion that the facts were read at; verdicts and effects
+/// follow only then, so that nothing is done that is not recorded.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The new status; nothing is written when it equals the old one.
+    pub status: WorkflowInstanceStatus,
+    /// One verdict for each signal that could be judged.
+    pub verdicts: Vec<Verdict>,
+    /// The outcome to write to the waiting object; the instance completes when that is seen there.
+    pub write_back: Option<Outcome>,
+    /// What to tell people in an Event, in order.
+    pub notes: Vec<Note>,
+}
+
+/// What becomes of one signal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// The signal.
+    pub signal: SignalRef,
+    /// Whether it counted, and if not, why, in one word.
+    pub reason: Reason,
+    /// The same for people.
+    pub message: String,
+}
+
+/// Something to tell in an Event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Note {
+    /// Whether somebody should do something about it.
+    pub warning: bool,
+    /// A CamelCase word.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}

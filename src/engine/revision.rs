@@ -1,0 +1,80 @@
+//! The snapshot of a definition that an instance runs on: named by its content, so that whoever reads it can check it.
+
+use crate::api::{ApprovalProcessSpec, WorkflowDefinitionSpec};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Its content is not what its name says.
+    #[error("ControllerRevision {name} was tampered with: its content hashes to {found}; restore it from a backup")]
+    Tampered {
+        /// The name.
+        name: String,
+        /// The name that its content would have.
+        found: String,
+    },
+    /// Its content cannot be read.
+    #[error("ControllerRevision {name} cannot be read: {source}")]
+    Unreadable {
+        /// The name.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// What a snapshot holds: the graph, and the process whose outcome is written back.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Content {
+    /// What the workflow is called: the name of its definition; empty for a workflow of an instance's own.
+    pub workflow_name: String,
+    /// The definition.
+    pub workflow: WorkflowDefinitionSpec,
+    /// The process that opened the instance, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<(String, ApprovalProcessSpec)>,
+}
+
+impl Content {
+    /// The text that is stored and hashed: JSON with sorted keys.
+    ///
+    /// # Errors
+    /// When a value cannot be written as JSON.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        // A Value sorts its keys; a struct would follow the order of its fields in this version of the code.
+        serde_json::to_string(&serde_json::to_value(self)?)
+    }
+
+    /// The name that follows from the content.
+    ///
+    /// # Errors
+    /// When a value cannot be written as JSON.
+    pub fn name(&self) -> Result<String, serde_json::Error> {
+        Ok(name_of(&self.text()?))
+    }
+
+    /// Reads a snapshot and checks that its content is what its name says.
+    ///
+    /// # Errors
+    /// [`Unusable`] when it is not, or when it cannot be read.
+    pub fn read(name: &str, data: &serde_json::Value) -> Result<Self, Unusable> {
+        let found = name_of(&data.to_string());
+        if found != name {
+            return Err(Unusable::Tampered { name: name.to_owned(), found });
+        }
+        serde_json::from_value(data.clone()).map_err(|source| Unusable::Unreadable { name: name.to_owned(), source })
+    }
+}
+
+fn name_of(text: &str) -> String {
+    let mut name = String::from("workflow-");
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing into a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}

@@ -1,0 +1,112 @@
+//! Objects that wait for a decision by nature: which process takes them, and how the outcome is written back.
+//!
+//! Pure: no IO. [`select`] chooses the process, [`csr`] knows certificate signing requests. Called by the controllers.
+
+pub mod csr;
+
+use crate::api::{ApprovalProcessSpec, GroupResources};
+use crate::cel::Condition;
+use serde_json::Value;
+
+/// The variables that conditions of a process see.
+pub const VARIABLES: &[&str] = &["object", "request"];
+
+/// A process that may take an object.
+pub struct Candidate<'a> {
+    /// metadata.name.
+    pub name: &'a str,
+    /// The process.
+    pub spec: &'a ApprovalProcessSpec,
+    /// Why it cannot work at the moment; none when it can.
+    pub not_ready: Option<String>,
+}
+
+/// What becomes of an object that waits.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Selection {
+    /// No process is about it.
+    Nobody,
+    /// This process takes it.
+    Open(String),
+    /// This process says that it needs no approval here.
+    Skip(String),
+    /// This process is about it but cannot take it now: it waits.
+    Hold {
+        /// The process.
+        process: String,
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// The process that takes an object: lowest order first, ties by name, first match wins. A process that matches and is not
+/// ready, or whose conditions cannot be told, holds the object: it is never passed on to the next.
+#[must_use]
+pub fn select(candidates: &[Candidate<'_>], group: &str, resource: &str, input: &Value) -> Selection {
+    let mut ordered: Vec<&Candidate<'_>> = candidates.iter().collect();
+    ordered.sort_by_key(|candidate| (candidate.spec.order, candidate.name));
+    for candidate in ordered {
+        let process = candidate.name.to_owned();
+        match matches(candidate.spec, group, resource, input) {
+            Ok(false) => {}
+            Err(why) => return Selection::Hold { process, why },
+            Ok(true) => {
+                return match &candidate.not_ready {
+                    Some(why) => Selection::Hold { process, why: why.clone() },
+                    None if candidate.spec.skip => Selection::Skip(process),
+                    None => Selection::Open(process),
+                };
+            }
+        }
+    }
+    Selection::Nobody
+}
+
+/// Whether a process is about an object.
+///
+/// # Errors
+/// The condition that cannot be told, and why.
+pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &Value) -> Result<bool, String> {
+    let pending = &spec.event.pending;
+    if !pending.resources.iter().any(|resources| covers(resources, group, resource)) {
+        return Ok(false);
+    }
+    for condition in &pending.match_conditions {
+        let told = Condition::compile(&condition.expression, VARIABLES).and_then(|compiled| compiled.holds(input));
+        match told {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(why) => return Err(format!("matchConditions[{}]: {why}", condition.name)),
+        }
+    }
+    Ok(true)
+}
+
+/// What is wrong with a process by itself.
+#[must_use]
+pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
+    let pending = &spec.event.pending;
+    let mut faults = Vec::new();
+    for (position, resources) in pending.resources.iter().enumerate() {
+        for group in &resources.api_groups {
+            for resource in &resources.resources {
+                if (group.as_str(), resource.as_str()) != (csr::GROUP, csr::RESOURCE) {
+                    faults.push(format!(
+                        "spec.event.pending.resources[{position}]: the outcome cannot be written back to {resource} of API group \"{group}\"; built in is {} of {}",
+                        csr::RESOURCE, csr::GROUP
+                    ));
+                }
+            }
+        }
+    }
+    for condition in &pending.match_conditions {
+        if let Err(why) = Condition::compile(&condition.expression, VARIABLES) {
+            faults.push(format!("spec.event.pending.matchConditions[{}].expression: {why}", condition.name));
+        }
+    }
+    faults
+}
+
+fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
+    resources.api_groups.iter().any(|covered| covered == group) && resources.resources.iter().any(|covered| covered == resource)
+}

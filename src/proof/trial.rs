@@ -1,0 +1,120 @@
+//! The trial: honest objects pass a server-side dry run, objects with one forged field are refused by the very policy.
+
+use crate::api::{Actor, ApprovalSignal, ApprovalSignalSpec, Decision, NameRef, WorkflowInstance, WorkflowInstanceSpec};
+use crate::runtime::clock::Clock;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::{ObjectMeta, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::time::Instant;
+
+/// The name under which the policies make no exception for the operator.
+const SELF_TEST: &str = "quorate-self-test";
+
+/// Runs the trial; what does not hold goes into `faults`.
+///
+/// Returns the second that the API server stamped on an honest object, if it passed.
+pub(super) async fn run(client: &Client, namespace: &str, clock: &Clock, faults: &mut Vec<String>) -> Result<Option<i64>, kube::Error> {
+    let myself = who_am_i(client).await?;
+    let signal = |actor| {
+        let spec = ApprovalSignalSpec {
+            instance: SELF_TEST.to_owned(),
+            decision: Decision::Reject,
+            actor: Some(actor),
+            ..ApprovalSignalSpec::default()
+        };
+        named(ApprovalSignal::new(SELF_TEST, spec))
+    };
+    let instance = |initiator| {
+        let spec = WorkflowInstanceSpec {
+            workflow_ref: Some(NameRef { name: SELF_TEST.to_owned() }),
+            initiator: Some(initiator),
+            ..WorkflowInstanceSpec::default()
+        };
+        named(WorkflowInstance::new(SELF_TEST, spec))
+    };
+    let forged = [
+        ("username", Actor { username: "quorate-self-test".to_owned(), ..myself.clone() }),
+        ("uid", Actor { uid: format!("{}-forged", myself.uid), ..myself.clone() }),
+        ("groups", Actor { groups: [myself.groups.as_slice(), &["quorate-self-test".to_owned()]].concat(), ..myself.clone() }),
+    ];
+    let asked = Instant::now();
+    let stamped = passes(client, namespace, &signal(myself.clone()), faults).await?;
+    if let Some(second) = stamped {
+        clock.set(second, asked, Instant::now());
+    }
+    passes(client, namespace, &instance(myself), faults).await?;
+    for (field, actor) in forged {
+        let place = format!("an ApprovalSignal with a forged {field}");
+        refused(client, namespace, &signal(actor.clone()), &place, "quorate-signal-actor", faults).await?;
+        let place = format!("a WorkflowInstance with a forged {field}");
+        refused(client, namespace, &instance(actor), &place, "quorate-instance-initiator", faults).await?;
+    }
+    Ok(stamped)
+}
+
+/// The operator, as the API server knows it.
+async fn who_am_i(client: &Client) -> Result<Actor, kube::Error> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
+    Ok(Actor {
+        username: user.username.unwrap_or_default(),
+        uid: user.uid.unwrap_or_default(),
+        groups: user.groups.unwrap_or_default(),
+    })
+}
+
+fn named<K: Resource<DynamicType = ()>>(mut object: K) -> K {
+    *object.meta_mut() = ObjectMeta { name: Some(SELF_TEST.to_owned()), ..ObjectMeta::default() };
+    object
+}
+
+async fn dry_run<K>(client: &Client, namespace: &str, object: &K) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    api.create(&PostParams { dry_run: true, field_manager: None, ..PostParams::default() }, object).await
+}
+
+async fn passes<K>(client: &Client, namespace: &str, object: &K, faults: &mut Vec<String>) -> Result<Option<i64>, kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    match dry_run(client, namespace, object).await {
+        Ok(stamped) => Ok(stamped.creation_timestamp().map(|time| time.0.as_second())),
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+            faults.push(format!("an honest {} is refused: {}", K::kind(&()), status.message));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn refused<K>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+    place: &str,
+    policy: &str,
+    faults: &mut Vec<String>,
+) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    match dry_run(client, namespace, object).await {
+        Ok(_) => faults.push(format!("{place} is not refused: policy {policy} is not in force")),
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+            let by_policy = status.message.contains(&format!("ValidatingAdmissionPolicy '{policy}'")) && status.message.contains("must be the sender");
+            if !by_policy {
+                faults.push(format!("{place} is not refused by policy {policy} but: {}", status.message));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}

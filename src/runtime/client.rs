@@ -1,0 +1,28 @@
+//! The connection to the API server.
+
+use kube::{Client, Config};
+use std::time::Duration;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a kubeconfig nor a pod's account was found.
+    #[error("no cluster to talk to: {0}; set KUBECONFIG, or run in a pod")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The configuration cannot be used.
+    #[error("the connection cannot be set up: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// A watch is closed by the server within five minutes; silence for longer than this is a dead connection.
+const SILENCE: Duration = Duration::from_secs(330);
+
+/// Connects as the environment says: `KUBECONFIG`, or the account of the pod.
+///
+/// # Errors
+/// When there is no usable configuration.
+pub async fn connect() -> Result<Client, Error> {
+    let mut config = Config::infer().await?;
+    config.read_timeout = Some(SILENCE);
+    Ok(Client::try_from(config)?)
+}

@@ -1,0 +1,130 @@
+//! The operator as a program: its arguments, its parts started and stopped together.
+
+use super::telemetry::{self, LogFormat, Metrics, Readiness};
+use crate::api::ApproverSource;
+use crate::controllers::{self, Options};
+use crate::engine::Settings;
+use crate::runtime::client::connect;
+use clap::Args;
+use jiff::SignedDuration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long what is under way may take to finish after a SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The arguments of the operator. Each can be set by its environment variable too.
+#[derive(Args, Clone, Debug)]
+pub struct Arguments {
+    /// The namespace for what belongs to cluster-scoped objects.
+    #[arg(long, env = "QUORATE_NAMESPACE", default_value = "quorate-system")]
+    namespace: String,
+    /// The username of the operator, as the admission policies name it. Default: the ServiceAccount quorate of the namespace.
+    #[arg(long, env = "QUORATE_OPERATOR_USERNAME")]
+    operator_username: Option<String>,
+    /// Who is asked when too few others may decide: a list of approver sources, as JSON.
+    #[arg(long, env = "QUORATE_ADMINISTRATORS", default_value = r#"[{"group":"quorate-administrators"},{"group":"system:masters"}]"#)]
+    administrators: String,
+    /// Signals older than this when they are counted are refused.
+    #[arg(long, env = "QUORATE_MAX_SIGNAL_AGE", default_value = "168h")]
+    max_signal_age: SignedDuration,
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
+    http_address: SocketAddr,
+    /// What is logged: error, warn, info, debug, or a filter such as quorate=debug.
+    #[arg(long, env = "QUORATE_LOG", default_value = "info")]
+    log: String,
+    /// How log lines look.
+    #[arg(long, env = "QUORATE_LOG_FORMAT", default_value = "human")]
+    log_format: LogFormat,
+}
+
+/// Why the operator stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument cannot be used.
+    #[error("{0}")]
+    Argument(String),
+    /// There is no connection.
+    #[error(transparent)]
+    Client(#[from] super::client::Error),
+    /// The address cannot be listened on, or signals not be waited for.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The controllers ended.
+    #[error(transparent)]
+    Controllers(#[from] controllers::Error),
+    /// Logging could not be started.
+    #[error("logging could not be started: {0}")]
+    Log(#[from] tracing_subscriber::util::TryInitError),
+}
+
+impl Arguments {
+    /// What the controllers are started with.
+    ///
+    /// # Errors
+    /// The argument that cannot be used.
+    fn options(&self) -> Result<Options, Error> {
+        let administrators: Vec<ApproverSource> = serde_json::from_str(&self.administrators).map_err(|error| {
+            Error::Argument(format!("--administrators is no list of approver sources, such as [{{\"group\":\"admins\"}}]: {error}"))
+        })?;
+        let sources = |source: &ApproverSource| [&source.user, &source.group, &source.role].iter().filter(|field| field.is_some()).count();
+        if administrators.iter().any(|source| sources(source) != 1) {
+            let message = "--administrators: every approver source is exactly one of user, group, role".to_owned();
+            return Err(Error::Argument(message));
+        }
+        let operator_username = self.operator_username.clone().filter(|name| !name.is_empty());
+        Ok(Options {
+            operator_username: operator_username.unwrap_or_else(|| format!("system:serviceaccount:{}:quorate", self.namespace)),
+            namespace: self.namespace.clone(),
+            settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
+        })
+    }
+}
+
+/// Runs the operator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it could not start, or why it stopped by itself.
+pub async fn run(arguments: Arguments) -> Result<(), Error> {
+    telemetry::log(&arguments.log, arguments.log_format)?;
+    let options = arguments.options()?;
+    let client = connect().await?;
+    let listener = TcpListener::bind(arguments.http_address).await?;
+    tracing::info!(address = %listener.local_addr()?, namespace = options.namespace, "starting");
+    let (metrics, readiness) = (Arc::new(Metrics::default()), Arc::new(Readiness::default()));
+    let stop = CancellationToken::new();
+    let health = tokio::spawn(telemetry::serve(listener, metrics.clone(), readiness.clone(), stop.clone().cancelled_owned()));
+    let stopping = stop.clone();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: what is under way is finished");
+        stopping.cancel();
+    });
+    let controllers = controllers::run(client, options, metrics, readiness, stop.clone());
+    let grace = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = controllers => ended,
+        () = grace => {
+            tracing::warn!("not everything finished in time; it is taken up at the next start");
+            Ok(())
+        }
+    };
+    stop.cancel();
+    if let Ok(served) = health.await {
+        served?;
+    }
+    tracing::info!("stopped");
+    Ok(ended?)
+}

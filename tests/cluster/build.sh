@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Builds the programs of the real control plane into target/cluster/bin: kube-apiserver, kube-controller-manager,
+# kubectl, etcd and helm, at the versions that tools/*/go.mod pin. Builds only what is missing or pinned anew.
+#
+#   tests/cluster/build.sh              builds them
+#   tests/cluster/build.sh --compiler   only sees to it that there is a C compiler, which Rust needs too
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bin=$(cd "$here/../.." && pwd)/target/cluster/bin
+minimum_go=1.26
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$@"; exit 1; }
+
+# need PROGRAM DEBIAN_PACKAGE: installs the package where that is possible, else says how to.
+need() {
+  local program=$1 package=$2
+  command -v "$program" >/dev/null && return
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    say "$program is missing: installing the Debian package $package"
+    apt-get install -y --no-install-recommends "$package" >&2 ||
+      { apt-get update >&2 && apt-get install -y --no-install-recommends "$package" >&2; } || true
+  fi
+  command -v "$program" >/dev/null ||
+    fail "$program is missing. Debian, Ubuntu: sudo apt-get install $package. Fedora: sudo dnf install $package."
+}
+
+need_go() {
+  local how="Install Go $minimum_go or newer from https://go.dev/dl/ (Debian 12's golang package is too old)."
+  command -v go >/dev/null || fail "go is missing. $how"
+  # GOTOOLCHAIN=local: the version that is installed, not one that go.mod would fetch.
+  local version
+  version=$(GOTOOLCHAIN=local go env GOVERSION)
+  [[ $(printf '%s\n' "$minimum_go" "${version#go}" | sort -V | head -n1) == "$minimum_go" ]] ||
+    fail "go is $version, too old to build Kubernetes. $how"
+}
+
+# The version of MODULE that the go.mod in FOLDER requires.
+required() { awk -v module="$1" '$1 == "require" && $2 == module { print $3 }' "$2/go.mod"; }
+
+# build FOLDER PROGRAM…: the programs are all tools of the folder's go.mod.
+build() {
+  local folder=$here/tools/$1 stamp=$bin/.$1.stamp wanted program missing=0
+  shift
+  wanted=$(cat "$folder/go.mod" "$folder/go.sum" | cksum)
+  for program in "$@"; do [[ -x $bin/$program ]] || missing=1; done
+  [[ $missing == 0 && -e $stamp && $(<"$stamp") == "$wanted" ]] && return
+
+  need_go
+  need cc gcc
+  say "Building $* (minutes the first time, seconds when Go has them cached)"
+  local flags="-s -w" version
+  version=$(required k8s.io/kubernetes "$folder")
+  [[ -z $version ]] || flags+=" -X k8s.io/component-base/version.gitVersion=$version"
+  # GOFLAGS: exactly what go.sum pins. GOWORK: no workspace of the user's around this folder.
+  (cd "$folder" && GOFLAGS=-mod=readonly GOWORK=off GOBIN=$bin/new go install -trimpath -ldflags "$flags" tool)
+  # etcd's main package is called server.
+  [[ ! -e $bin/new/server ]] || mv "$bin/new/server" "$bin/new/etcd"
+  mv "$bin"/new/* "$bin"
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+if [[ ${1-} == --compiler ]]; then
+  need cc gcc
+  exit
+fi
+
+mkdir -p "$bin/new"
+build kubernetes kube-apiserver kube-controller-manager kubectl
+build etcd etcd
+build helm helm
+rmdir "$bin/new"

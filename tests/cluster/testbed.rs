@@ -1,0 +1,134 @@
+//! What the Makefile calls: a real control plane of this checkout, with the operator or without.
+//!
+//! (It is not called `main.rs` because Cargo would take `tests/cluster/main.rs` for an integration test.)
+
+#[path = "mod.rs"]
+mod cluster;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Parser, Subcommand};
+use cluster::{ControlPlane, Operator, OperatorOptions, Options, kept};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A real control plane for trying Quorate
+#[derive(Parser)]
+#[command(name = "testbed")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the control plane in the background
+    Start,
+    /// Stop the control plane
+    Stop,
+    /// Run the control plane (unless it runs already) and the operator until Ctrl-C
+    Up,
+    /// Write a kubeconfig for a person and print its path
+    Kubeconfig {
+        /// The user's name
+        #[arg(long)]
+        user: String,
+        /// The groups the user is in, separated by commas
+        #[arg(long, value_delimiter = ',')]
+        groups: Vec<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Start => start().await,
+        Command::Stop => kept::stop().await,
+        Command::Up => up().await,
+        Command::Kubeconfig { user, groups } => kubeconfig(&user, &groups),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("testbed: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start() -> Result<()> {
+    let (control_plane, _) = kept::running_or_start(&Options::default()).await?;
+    control_plane.detach()?;
+    println!("The control plane runs until `make cluster-down`. Reach it with:");
+    println!("export KUBECONFIG={}", kept::admin_kubeconfig().display());
+    Ok(())
+}
+
+fn kubeconfig(user: &str, groups: &[String]) -> Result<()> {
+    let control_plane = kept::running()?
+        .context("no control plane runs: `make cluster` or `make up` starts one")?;
+    let groups: Vec<&str> = groups
+        .iter()
+        .map(String::as_str)
+        .filter(|group| !group.is_empty())
+        .collect();
+    println!("{}", control_plane.kubeconfig_for(user, &groups)?.display());
+    Ok(())
+}
+
+/// Runs until a signal asks to end, which may come at any moment, or until something that must run has ended.
+async fn up() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Dropping what `run` holds ends what it started.
+    tokio::select! {
+        failed = run() => failed,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+async fn run() -> Result<()> {
+    let (control_plane, started_here) = kept::running_or_start(&Options::default()).await?;
+    let _forget = started_here.then(|| Forget);
+    control_plane
+        .install_chart(&["deployment.enabled=false"])
+        .await?;
+    let operator = Operator::spawn(&control_plane, OperatorOptions::beside_this_program()?).await?;
+    operator.wait_ready().await?;
+
+    println!("export KUBECONFIG={}", kept::admin_kubeconfig().display());
+    println!(
+        "The operator serves http://{} and logs to {}",
+        operator.address(),
+        operator.log().display()
+    );
+    println!("ready");
+    watch(&control_plane, &operator).await
+}
+
+/// Ends when the operator or the control plane has ended.
+async fn watch(control_plane: &ControlPlane, operator: &Operator) -> Result<()> {
+    loop {
+        if let Some(status) = operator.exit_status() {
+            bail!(
+                "the operator ended with status {status}. The end of its log:\n{}",
+                operator.log_tail(30)
+            );
+        }
+        if !control_plane.folder().exists() {
+            bail!("the control plane was stopped");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Removes the credentials for a control plane that ends.
+struct Forget;
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        kept::forget();
+    }
+}
