@@ -87,6 +87,7 @@ scenarios! {
     r34_all_in_one_second
     rule02_groups_cannot_be_listed
     rule03_contested_identities
+    rule06_administrators_only_while_needed
     rule06_quorum_unreachable
     rule06_rejected_votes_are_no_approvals
     rule06_renamed_voter
@@ -97,7 +98,6 @@ scenarios! {
     rule08_max_signal_age
     rule09_superseded_siblings
     rule11_ambiguous_partition
-    rule11_chain
     rule11_double_click
     rule11_earlier_visit_signal
     rule11_required_comment

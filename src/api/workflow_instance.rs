@@ -35,7 +35,7 @@ use std::fmt;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", priority = "1"),
     printcolumn(name = "Title", type_ = "string", json_path = ".status.title", priority = "1"),
-    printcolumn(name = "Stalled", type_ = "string", json_path = ".status.conditions[?(@.type==\"Stalled\")].reason", priority = "1")
+    printcolumn(name = "Stalled", type_ = "string", json_path = ".status.conditions[?(@.type==\"Stalled\")].status", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.workflowRef) != has(self.workflow)")

@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
         let visits = self.status.steps.iter().filter(|visit| visit.node == name).count();
         let visit = u32::try_from(visits).unwrap_or(u32::MAX).saturating_add(1);
         if visit > MAX_VISITS {
-            let message = format!("step {name} would be entered for the {visit}th time; at most {MAX_VISITS} visits are allowed");
+            let message = format!("step {name} has been entered {visits} times and would be once more; at most {MAX_VISITS} visits are allowed");
             return Some(self.fail("TooManyVisits", message));
         }
         self.status.steps.push(StepVisit {
@@ -377,29 +377,31 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Adds the administrators to every open task that its own sources cannot complete any more (rules 4, 6).
+    /// Adds the administrators to every open task that its own sources cannot complete any more (rules 4, 6), and to no other:
+    /// what is asked now follows from what is recorded, not from how it came to that.
     fn call_stand_ins(&mut self) {
         let Some((visit, step)) = self.current_step() else { return };
         let eligibility = self.eligibility();
-        let mut found: Vec<Option<StandIn>> = Vec::new();
-        for (task, stock) in self.status.tasks.iter().zip(&self.stocks) {
-            let short = task.state == TaskState::Open && !stock.open && reachable(task, stock.left.len()) < task.required;
-            found.push((short && stock.stand_in.is_none()).then(|| {
-                let roster = eligibility.roster(step, &self.facts.settings.administrators, true);
-                let left = roster
-                    .closed
-                    .into_iter()
-                    .filter(|(person, _)| !stock.left.contains(person))
-                    .filter(|(_, username)| self.vote_in(visit, username).is_none())
-                    .map(|(person, _)| person)
-                    .collect();
-                StandIn { left, open: roster.open, summary: roster.summary }
-            }));
-        }
+        let stand_in = |stock: &Stock| {
+            let roster = eligibility.roster(step, &self.facts.settings.administrators, true);
+            let left = roster
+                .closed
+                .into_iter()
+                .filter(|(person, _)| !stock.left.contains(person))
+                .filter(|(_, username)| self.vote_in(visit, username).is_none())
+                .map(|(person, _)| person)
+                .collect();
+            StandIn { left, open: roster.open, summary: roster.summary }
+        };
+        let tasks = self.status.tasks.iter().zip(&self.stocks);
+        let found: Vec<Option<StandIn>> = tasks
+            .map(|(task, stock)| {
+                let short = task.state == TaskState::Open && !stock.open && reachable(task, stock.left.len()) < task.required;
+                short.then(|| stand_in(stock))
+            })
+            .collect();
         for (stock, stand_in) in self.stocks.iter_mut().zip(found) {
-            if stand_in.is_some() {
-                stock.stand_in = stand_in;
-            }
+            stock.stand_in = stand_in;
         }
     }
 

@@ -55,7 +55,7 @@ impl Events {
 fn compose(about: ObjectReference, note: Note, namespace: &str) -> Event {
     Event {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}.", about.name.as_deref().unwrap_or("quorate"))),
+            generate_name: Some(format!("{}-", about.name.as_deref().unwrap_or("quorate"))),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },

@@ -19,6 +19,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// The arguments of the operator. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
+#[group(id = "operator")]
 pub struct Arguments {
     /// The namespace for what belongs to cluster-scoped objects.
     #[arg(long, env = "QUORATE_NAMESPACE", default_value = "quorate-system")]

@@ -289,13 +289,7 @@ impl ControlPlane {
         let mut flags = vec![
             format!("--etcd-servers=http://127.0.0.1:{etcd}"),
             // Should another etcd have been faster on the port: keep out of its data until the clash is noticed.
-            format!(
-                "--etcd-prefix=/{}",
-                self.folder
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-            ),
+            format!("--etcd-prefix=/{port}"),
             "--bind-address=127.0.0.1".into(),
             "--advertise-address=127.0.0.1".into(),
             "--endpoint-reconciler-type=none".into(),

@@ -156,7 +156,7 @@ fn person_body(key: &KeyPair, user: &str, groups: &[&str], valid: Duration) -> V
                 for moment in [from, until] {
                     let text = moment.strftime("%y%m%d%H%M%SZ").to_string();
                     writer.next().write_tagged_implicit(TAG_UTCTIME, |writer| {
-                        writer.write_bytes(text.as_bytes())
+                        writer.write_bytes(text.as_bytes());
                     });
                 }
             });
@@ -167,11 +167,11 @@ fn person_body(key: &KeyPair, user: &str, groups: &[&str], valid: Duration) -> V
             writer.next().write_tagged(Tag::context(3), |writer| {
                 writer.write_sequence(|writer| {
                     write_extension(writer.next(), KEY_USAGE, |writer| {
-                        writer.write_bitvec_bytes(&[0x80], 1)
+                        writer.write_bitvec_bytes(&[0x80], 1);
                     });
                     write_extension(writer.next(), EXTENDED_KEY_USAGE, |writer| {
                         writer.write_sequence_of(|writer| {
-                            writer.next().write_oid(&oid(CLIENT_AUTHENTICATION))
+                            writer.next().write_oid(&oid(CLIENT_AUTHENTICATION));
                         });
                     });
                 });

@@ -16,8 +16,18 @@ use super::{ControlPlane, Options};
 #[tokio::test]
 async fn a_control_plane_serves_people_tokens_and_certificates() {
     let cluster = ControlPlane::start(Options::default()).await.unwrap();
+    people_are_who_their_certificates_say(&cluster).await;
+    tokens_are_accepted(&cluster).await;
+    the_audit_log_tells_writes_from_the_rest(&cluster).await;
+    approved_requests_are_signed(&cluster).await;
 
-    // A person is who the certificate says, in all groups.
+    let folder = cluster.folder().to_owned();
+    drop(cluster);
+    assert!(!folder.exists());
+}
+
+/// In all their groups.
+async fn people_are_who_their_certificates_say(cluster: &ControlPlane) {
     let mary = cluster
         .as_user("mary", &["teachers", "enrollment-approvers"])
         .await
@@ -32,8 +42,10 @@ async fn a_control_plane_serves_people_tokens_and_certificates() {
         who.groups.unwrap()[..2],
         ["teachers", "enrollment-approvers"]
     );
+}
 
-    // A ServiceAccount's token is accepted.
+/// Those of ServiceAccounts.
+async fn tokens_are_accepted(cluster: &ControlPlane) {
     let token = cluster
         .service_account_token("default", "default")
         .await
@@ -48,8 +60,10 @@ async fn a_control_plane_serves_people_tokens_and_certificates() {
         who.username.as_deref(),
         Some("system:serviceaccount:default:default")
     );
+}
 
-    // The audit log tells writes from dry runs and refusals.
+/// A dry run and a refusal change nothing.
+async fn the_audit_log_tells_writes_from_the_rest(cluster: &ControlPlane) {
     let log = cluster.audit().since_now().await;
     let namespace = cluster.temp_namespace("audit").await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(cluster.admin().await.unwrap(), &namespace);
@@ -75,8 +89,10 @@ async fn a_control_plane_serves_people_tokens_and_certificates() {
     let by_admin = |entry: &super::Entry| entry.user == "admin" && entry.resource == "configmaps";
     assert_eq!(log.entries(by_admin).await.unwrap().len(), 3);
     assert_eq!(log.writes(by_admin).await.unwrap().len(), 1);
+}
 
-    // The controller manager signs what is approved, and nothing before.
+/// By the controller manager.
+async fn approved_requests_are_signed(cluster: &ControlPlane) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "jane");
     let request = params
@@ -122,10 +138,6 @@ async fn a_control_plane_serves_people_tokens_and_certificates() {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-
-    let folder = cluster.folder().to_owned();
-    drop(cluster);
-    assert!(!folder.exists());
 }
 
 #[tokio::test]
