@@ -1,3 +1,35 @@
+//! Quorate: approvals for Kubernetes. This page is the map of the code.
+//!
+//! One idea carries it: a workflow is a pure function of facts. Whatever can go wrong (a crash, a retry, a stale cache, two
+//! leaders) is handled once, by computing again from the facts.
+//!
+//! ```text
+//!             facts                                   pure                                effects
+//!  WorkflowInstance ─┐                    ┌──────────────────────────┐   status (1 write, with resourceVersion)
+//!  ApprovalSignals  ─┼─ gather ─ Facts ─▶ │ engine::advance(facts)   │ ─▶ then verdicts (1 write each),
+//!  directory, proof ─┤                    │          → Plan          │    the outcome written back, Events
+//!  the moment       ─┘                    └──────────────────────────┘
+//! ```
+//!
+//! | room | what lives there | what it may not do |
+//! |---|---|---|
+//! | [`api`] | the kinds, one file each; [`api::crds`] is the only list of them | decide anything |
+//! | [`engine`] | [`engine::advance`], the one place where a decision is made; the graph, eligibility, verdicts | IO, time, chance: a test reads its imports |
+//! | [`directory`] | who a username is, who holds a role, at one moment | IO |
+//! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
+//! | [`cel`] | the one door to CEL, with its bounds | IO |
+//! | [`proof`] | proves that the API server proves who sends what | judge signals |
+//! | [`controllers`] | gather facts, ask, carry out plans | decide anything |
+//! | [`runtime`] | connection, clock, watches, events, logs, metrics, the program | decide anything |
+//!
+//! What is installed lies in `charts/quorate`; the CRDs there and in `crds/` are written by `make crds` from [`api`]. The
+//! admission policies under `charts/quorate/files/policies` are compiled into the operator too, which compares them with what the
+//! cluster has. `tests/scenarios` holds the engine's tests as data, `tests/suite` those on a real control plane, which
+//! `tests/cluster` starts.
+//!
+//! The order of writing is what keeps decisions safe: an instance's status, with the resourceVersion that it was computed from,
+//! *is* the record of what counted. Verdicts and effects follow it; after a crash in between they are computed again from it.
+
 pub mod api;
 pub mod cel;
 pub mod controllers;

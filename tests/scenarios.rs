@@ -13,8 +13,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use quorate::api::{
-    Actor, ApprovalSignalSpec, ApproverSource, BusinessRoleSpec, Decision, IdentitySpec, Outcome, TaskState, WorkflowDefinitionSpec,
-    WorkflowInstanceSpec, WorkflowInstanceStatus, condition,
+    Actor, ApprovalSignalSpec, ApproverSource, BusinessRoleSpec, Decision, IdentitySpec, Outcome, TaskState,
+    WorkflowDefinitionSpec, WorkflowInstanceSpec, WorkflowInstanceStatus, condition,
 };
 use quorate::directory::Snapshot;
 use quorate::engine::graph::{Fault, Graph, check, compile};
@@ -25,6 +25,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// One test per file, so that a failure names its story; a file that is not listed fails `every_file_has_its_test`.
 macro_rules! scenarios {
@@ -309,7 +310,8 @@ struct TaskLine {
 fn run(name: &str) {
     let path = folder().join(format!("{name}.yaml"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let scenario: Scenario = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let scenario: Scenario =
+        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert!(!scenario.about.trim().is_empty(), "{name}: about is empty");
     if let Some(faults) = &scenario.faults {
         let found = World::new(&scenario).faults(scenario.definition.as_ref().expect("faults need a definition"));
@@ -319,7 +321,8 @@ fn run(name: &str) {
     let mut world = World::new(&scenario);
     let mut plan = world.operate(&format!("{name}, at the beginning"));
     for (number, step) in scenario.timeline.iter().enumerate() {
-        let place = format!("{name}, timeline[{number}]{}", step.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default());
+        let place =
+            format!("{name}, timeline[{number}]{}", step.at.as_ref().map(|at| format!(" at {at}")).unwrap_or_default());
         let sent = world.happen(step, &place);
         plan = world.operate(&place);
         for (line, uid) in step.signals.iter().zip(sent) {
@@ -414,9 +417,14 @@ impl World {
     }
 
     fn directory(&self) -> Snapshot {
-        let identities: BTreeMap<&str, IdentitySpec> = self.identities.iter().map(|(name, spec)| (name.as_str(), identity(name, spec))).collect();
-        let roles: BTreeMap<&str, BusinessRoleSpec> = self.roles.iter().map(|(name, spec)| (name.as_str(), role(name, spec))).collect();
-        Snapshot::new(identities.iter().map(|(name, spec)| (*name, spec)), roles.iter().map(|(name, spec)| (*name, spec)))
+        let identities: BTreeMap<&str, IdentitySpec> =
+            self.identities.iter().map(|(name, spec)| (name.as_str(), identity(name, spec))).collect();
+        let roles: BTreeMap<&str, BusinessRoleSpec> =
+            self.roles.iter().map(|(name, spec)| (name.as_str(), role(name, spec))).collect();
+        Snapshot::new(
+            identities.iter().map(|(name, spec)| (*name, spec)),
+            roles.iter().map(|(name, spec)| (*name, spec)),
+        )
     }
 
     fn proof(&self, proof: &ProofState) -> Proof {
@@ -428,7 +436,7 @@ impl World {
 
     /// A moment, or an offset from the creation of the instance.
     fn moment_of(&self, text: &str) -> i64 {
-        text.parse::<Timestamp>().map_or_else(|_| self.created_at + duration(text), |moment| moment.as_second())
+        text.parse::<Timestamp>().map_or_else(|_| self.created_at + duration(text), Timestamp::as_second)
     }
 
     fn now(&self) -> i64 {
@@ -471,13 +479,17 @@ impl World {
                 Value::Null => {
                     self.identities.remove(name).unwrap_or_else(|| panic!("{place}: there is no identity {name}"));
                 }
-                patch => merge(self.identities.entry(name.clone()).or_insert_with(|| Value::Object(serde_json::Map::new())), patch),
+                patch => merge(
+                    self.identities.entry(name.clone()).or_insert_with(|| Value::Object(serde_json::Map::new())),
+                    patch,
+                ),
             }
         }
         for (name, change) in &change.roles {
             let role = self.roles.get_mut(name).unwrap_or_else(|| panic!("{place}: there is no role {name}"));
             let fields = role.as_object_mut().expect("a role");
-            let members = fields.entry("members").or_insert_with(|| Value::Array(Vec::new())).as_array_mut().expect("members");
+            let members =
+                fields.entry("members").or_insert_with(|| Value::Array(Vec::new())).as_array_mut().expect("members");
             for gone in &change.remove {
                 let before = members.len();
                 members.retain(|member| member.as_str().or_else(|| member["identity"].as_str()) != Some(gone.as_str()));
@@ -523,7 +535,10 @@ impl World {
                 let uid = &verdict.signal.uid;
                 assert!(self.unjudged.iter().any(|signal| signal.uid == *uid), "{place}: {uid} was not to be judged");
                 self.unjudged.retain(|signal| signal.uid != *uid);
-                assert!(self.verdicts.insert(uid.clone(), verdict.clone()).is_none(), "{place}: {uid} has two verdicts");
+                assert!(
+                    self.verdicts.insert(uid.clone(), verdict.clone()).is_none(),
+                    "{place}: {uid} has two verdicts"
+                );
             }
             self.status = plan.status.clone();
             if !changed {
@@ -582,7 +597,13 @@ impl World {
             Some((revision, Ok(graph))) => Definition::Usable { graph, revision },
         };
         let facts = Facts {
-            instance: Instance { name: "request", uid: "uid-1", generation: Some(1), created_at: self.created_at, spec: &self.spec },
+            instance: Instance {
+                name: "request",
+                uid: "uid-1",
+                generation: Some(1),
+                created_at: self.created_at,
+                spec: &self.spec,
+            },
             status,
             definition,
             signals,
@@ -637,15 +658,27 @@ impl World {
             equal(&field("people"), line.people.as_ref(), &people, place);
         }
         for (type_, says) in &expect.conditions {
-            let Some(found) = condition(&status.conditions, type_) else { panic!("{place}: there is no condition {type_}") };
-            assert_eq!(format!("{} {}", found.status, found.reason), *says, "{place}: condition {type_}; it says: {}", found.message);
+            let Some(found) = condition(&status.conditions, type_) else {
+                panic!("{place}: there is no condition {type_}")
+            };
+            assert_eq!(
+                format!("{} {}", found.status, found.reason),
+                *says,
+                "{place}: condition {type_}; it says: {}",
+                found.message
+            );
         }
         if let Some(says) = &expect.says {
-            let message = condition(&status.conditions, "Ready").map(|ready| ready.message.as_str()).unwrap_or_default();
+            let message =
+                condition(&status.conditions, "Ready").map(|ready| ready.message.as_str()).unwrap_or_default();
             assert!(message.contains(says), "{place}: the conditions say\n  {message}\nwhich has no\n  {says}");
         }
         for (name, verdict) in &expect.verdicts {
-            let uid = self.verdicts.values().find(|verdict| verdict.signal.name == *name).map(|verdict| verdict.signal.uid.clone());
+            let uid = self
+                .verdicts
+                .values()
+                .find(|verdict| verdict.signal.name == *name)
+                .map(|verdict| verdict.signal.uid.clone());
             let waiting = self.unjudged.iter().find(|signal| signal.name == *name).map(|signal| signal.uid.clone());
             let uid = uid.or(waiting).unwrap_or_else(|| panic!("{place}: there is no signal {name}"));
             self.verdict_is(&uid, verdict, None, place);
@@ -709,8 +742,8 @@ fn role(name: &str, spec: &Value) -> BusinessRoleSpec {
 
 /// Reads the spec of a kind, and fails on a field that its CRD does not have.
 fn strict<T: serde::de::DeserializeOwned>(kind: &str, place: &str, spec: &Value) -> T {
-    thread_local!(static SCHEMAS: BTreeMap<String, Value> = schemas());
-    SCHEMAS.with(|schemas| known_fields(&schemas[kind], spec, place));
+    static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(schemas);
+    known_fields(&SCHEMAS[kind], spec, place);
     serde_json::from_value(spec.clone()).unwrap_or_else(|error| panic!("{place}: {error}"))
 }
 
@@ -723,18 +756,27 @@ fn schemas() -> BTreeMap<String, Value> {
 fn known_fields(schema: &Value, value: &Value, place: &str) {
     match value {
         Value::Object(fields) => {
-            let Some(known) = schema["properties"].as_object() else { return };
+            let Some(known) = schema["properties"].as_object() else {
+                return;
+            };
             for (field, value) in fields {
                 // An unknown output of a node is for the engine to find, and a fault with a place.
                 let Some(schema) = known.get(field) else {
                     let known: Vec<_> = known.keys().map(String::as_str).collect();
-                    assert!(place.ends_with(".next"), "{place}: there is no field {field}; fields are {}", known.join(", "));
+                    assert!(
+                        place.rsplit('.').next() == Some("next"),
+                        "{place}: there is no field {field}; fields are {}",
+                        known.join(", ")
+                    );
                     continue;
                 };
                 known_fields(schema, value, &format!("{place}.{field}"));
             }
         }
-        Value::Array(items) => items.iter().enumerate().for_each(|(number, item)| known_fields(&schema["items"], item, &format!("{place}[{number}]"))),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .for_each(|(number, item)| known_fields(&schema["items"], item, &format!("{place}[{number}]"))),
         _ => {}
     }
 }
@@ -757,7 +799,8 @@ fn duration(text: &str) -> i64 {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let duration: SignedDuration = digits.parse().unwrap_or_else(|error| panic!("{text} is neither a moment nor a duration: {error}"));
+    let duration: SignedDuration =
+        digits.parse().unwrap_or_else(|error| panic!("{text} is neither a moment nor a duration: {error}"));
     sign * duration.as_secs()
 }
 

@@ -21,7 +21,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Groups", type_ = "string", json_path = ".spec.groups[*]", priority = "1"),
     printcolumn(name = "Subroles", type_ = "string", json_path = ".spec.subroles[*]", priority = "1"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = "1"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = "1"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -29,21 +29,21 @@ use serde_json::{Value, json};
 /// When the generated schema is not the shape that Kubernetes expects: a programming error, found by the drift test.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     [
-        (WorkflowDefinition::crd(), None),
-        (ApprovalProcess::crd(), None),
-        (WorkflowInstance::crd(), Some(workflow_instance::status_default())),
-        (ApprovalSignal::crd(), None),
-        (Identity::crd(), None),
-        (BusinessRole::crd(), None),
+        (WorkflowDefinition::crd(), Value::Null),
+        (ApprovalProcess::crd(), Value::Null),
+        (WorkflowInstance::crd(), workflow_instance::status_default()),
+        (ApprovalSignal::crd(), Value::Null),
+        (Identity::crd(), Value::Null),
+        (BusinessRole::crd(), Value::Null),
     ]
     .into_iter()
-    .map(|(crd, status)| finish(&crd, status))
+    .map(|(crd, status)| finish(&crd, &status))
     .collect()
 }
 
 /// What the derive macro cannot say: `spec` is required (a rule inside spec is skipped when spec is removed), the label that
 /// the actor proof and the chart find the kinds by, and the status that an object has before its controller has seen it.
-fn finish(crd: &CustomResourceDefinition, status: Option<Value>) -> Result<CustomResourceDefinition, serde_json::Error> {
+fn finish(crd: &CustomResourceDefinition, status: &Value) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(crd)?;
     crd["metadata"]["labels"] = json!({"app.kubernetes.io/name": "quorate", "app.kubernetes.io/component": "api"});
     crd["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
@@ -51,7 +51,7 @@ fn finish(crd: &CustomResourceDefinition, status: Option<Value>) -> Result<Custo
         let schema = &mut version["schema"]["openAPIV3Schema"];
         tidy(schema);
         schema["required"] = json!(["spec"]);
-        if let Some(status) = &status {
+        if !status.is_null() {
             schema["properties"]["status"]["default"] = status.clone();
         }
     }

@@ -21,8 +21,28 @@ const MAX_DEPTH: usize = 64;
 
 /// The functions of the standard library, as they may be called.
 const FUNCTIONS: [&str; 22] = [
-    "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "bytes", "bool", "timestamp",
-    "duration", "type", "dyn", "min", "max", "has", "all", "exists", "map", "filter",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "bool",
+    "timestamp",
+    "duration",
+    "type",
+    "dyn",
+    "min",
+    "max",
+    "has",
+    "all",
+    "exists",
+    "map",
+    "filter",
 ];
 
 /// A condition that compiled, within its bounds.
@@ -97,7 +117,12 @@ fn brackets(source: &str) -> usize {
     deepest
 }
 
-fn bounded(expression: &IdedExpr, depth: usize, comprehensions: usize, names: &mut BTreeSet<String>) -> Result<(), String> {
+fn bounded(
+    expression: &IdedExpr,
+    depth: usize,
+    comprehensions: usize,
+    names: &mut BTreeSet<String>,
+) -> Result<(), String> {
     // Chains such as a && b && c are deep to the left, so this is looser than the bound on brackets.
     if depth > 16 * MAX_DEPTH {
         return Err("the expression is nested too deeply".to_owned());
@@ -117,7 +142,9 @@ fn bounded(expression: &IdedExpr, depth: usize, comprehensions: usize, names: &m
                 return Err(format!("all, exists, map and filter may be nested {MAX_COMPREHENSIONS} deep at most"));
             }
             inside(&comprehension.iter_range, comprehensions)?;
-            for part in [&comprehension.accu_init, &comprehension.loop_cond, &comprehension.loop_step, &comprehension.result] {
+            for part in
+                [&comprehension.accu_init, &comprehension.loop_cond, &comprehension.loop_step, &comprehension.result]
+            {
                 inside(part, comprehensions + 1)?;
             }
             names.insert(comprehension.iter_var.clone());
@@ -142,7 +169,10 @@ mod tests {
     fn conditions_over_objects() {
         assert_eq!(holds("object.spec.signerName == 'kubernetes.io/kube-apiserver-client'"), Ok(true));
         assert_eq!(holds("object.spec.usages.exists(u, u == 'server auth')"), Ok(false));
-        assert_eq!(holds("'client auth' in object.spec.usages && object.spec.signerName.startsWith('kubernetes.io/')"), Ok(true));
+        assert_eq!(
+            holds("'client auth' in object.spec.usages && object.spec.signerName.startsWith('kubernetes.io/')"),
+            Ok(true)
+        );
         assert_eq!(holds("has(object.spec.missing)"), Ok(false));
         assert_eq!(holds("object.spec.n > 2 && size(object.spec.usages) == 1"), Ok(true));
     }
@@ -166,7 +196,10 @@ mod tests {
     fn bombs_are_refused() {
         assert!(holds(&format!("{}true{}", "(".repeat(2000), ")".repeat(2000))).is_err());
         assert!(holds(&"!".repeat(4000)).is_err());
-        assert!(holds(&format!("{}true", "object.spec.n > 2 && ".repeat(190))).is_ok(), "a long flat condition is fine");
+        assert!(
+            holds(&format!("{}true", "object.spec.n > 2 && ".repeat(190))).is_ok(),
+            "a long flat condition is fine"
+        );
         assert!(holds(&"a".repeat(5000)).is_err());
     }
 }

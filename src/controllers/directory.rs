@@ -30,8 +30,11 @@ impl Directory {
     /// Starts to watch the directory. The streams must be polled for it to be kept up to date: their controllers do.
     pub fn observe(
         client: &Client,
-    ) -> (Self, impl Stream<Item = watcher::Result<Identity>> + Send + use<>, impl Stream<Item = watcher::Result<BusinessRole>> + Send + use<>)
-    {
+    ) -> (
+        Self,
+        impl Stream<Item = watcher::Result<Identity>> + Send + use<>,
+        impl Stream<Item = watcher::Result<BusinessRole>> + Send + use<>,
+    ) {
         let changes = Changes::default();
         let (identities, identity_stream) = observe::<Identity>(client, &changes);
         let (roles, role_stream) = observe::<BusinessRole>(client, &changes);

@@ -113,7 +113,8 @@ pub async fn run(
     let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes);
     let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes);
     let (requests, request_writer) = kube::runtime::reflector::store();
-    let request_events = watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let request_events =
+        watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
     let request_stream = crate::runtime::watch::touched(request_events, request_writer, Changes::default());
     let (directory, identity_stream, role_stream) = Directory::observe(&client);
     let context = Arc::new(Context {
@@ -155,7 +156,11 @@ pub async fn run(
         std::future::pending::<Result<(), Error>>().await
     };
     let background = async {
-        tokio::join!(context.prover.run(), context.directory.tell_validity_changes(&context.clock), instances.count(&metrics));
+        tokio::join!(
+            context.prover.run(),
+            context.directory.tell_validity_changes(&context.clock),
+            instances.count(&metrics)
+        );
     };
     tokio::select! {
         () = loops => Ok(()),
@@ -168,7 +173,9 @@ pub async fn run(
 pub(crate) async fn drive<K, E, Q>(
     name: &'static str,
     metrics: Arc<Metrics>,
-    results: impl futures::Stream<Item = Result<(kube::runtime::reflector::ObjectRef<K>, Action), kube::runtime::controller::Error<E, Q>>>,
+    results: impl futures::Stream<
+        Item = Result<(kube::runtime::reflector::ObjectRef<K>, Action), kube::runtime::controller::Error<E, Q>>,
+    >,
 ) where
     K: kube::Resource,
     E: std::error::Error + 'static,
@@ -188,5 +195,5 @@ pub(crate) async fn drive<K, E, Q>(
 
 /// How long to wait after a failure, by how often it failed before: from 100 ms up to a minute.
 pub(crate) fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(100).saturating_mul(1 << failures.min(9)).min(Duration::from_secs(60))
+    Duration::from_millis(100).saturating_mul(1 << failures.min(9)).min(Duration::from_mins(1))
 }

@@ -4,7 +4,7 @@ use super::instances::Key;
 use super::readiness::process_faults;
 use super::{Context, backoff, drive};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
-use crate::engine::Note;
+use crate::engine::{Note, Proof};
 use crate::pending::{Candidate, Selection, csr, select};
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
@@ -35,8 +35,13 @@ pub enum Error {
         /// Why.
         source: kube::Error,
     },
+    /// The proof could not be checked.
+    #[error(transparent)]
+    Proof(#[from] crate::proof::Error),
     /// Every name for its instance is taken by something else.
-    #[error("CertificateSigningRequest {0}: the names of its instance are taken by instances that are not its own; delete those")]
+    #[error(
+        "CertificateSigningRequest {0}: the names of its instance are taken by instances that are not its own; delete those"
+    )]
     NamesTaken(String),
     /// The conditions of the processes could not be told in time.
     #[error("CertificateSigningRequest {name}: the conditions of the processes {why}")]
@@ -52,7 +57,10 @@ pub enum Error {
 pub fn tell_instances(
     stream: impl Stream<Item = watcher::Result<CertificateSigningRequest>> + Send + 'static,
     namespace: &str,
-) -> (impl Stream<Item = watcher::Result<CertificateSigningRequest>> + Send + 'static, impl Stream<Item = Key> + Send + 'static) {
+) -> (
+    impl Stream<Item = watcher::Result<CertificateSigningRequest>> + Send + 'static,
+    impl Stream<Item = Key> + Send + 'static,
+) {
     let (sender, receiver) = mpsc::unbounded();
     let namespace = namespace.to_owned();
     let stream = stream.inspect(move |touched| {
@@ -73,7 +81,8 @@ pub async fn run(
 ) {
     let metrics = context.metrics.clone();
     let burst = Duration::from_millis(100);
-    let triggers = futures::stream::select(context.process_changes.bursts(burst), context.definition_changes.bursts(burst));
+    let triggers =
+        futures::stream::select(context.process_changes.bursts(burst), context.definition_changes.bursts(burst));
     let triggers = futures::stream::select(triggers, context.directory.changes.bursts(burst));
     let results = Controller::for_stream(stream, context.requests.clone())
         .with_config(Config::default().concurrency(8))
@@ -95,6 +104,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     let decoded = csr::requested(&csr);
     let requested = decoded.clone().unwrap_or_default();
     let (selection, process) = choose(&csr, &requested, &context).await?;
+    tracing::debug!(csr = name, ?selection, "looked for a process");
     let Some(process) = process else {
         if let Selection::Hold { process, why } = selection {
             tracing::info!(csr = name, process, why, "held");
@@ -107,6 +117,9 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     };
     if !faults.is_empty() {
         return deny(&csr, &faults, &context).await;
+    }
+    if !provable(&context).await? {
+        return Ok(Action::requeue(backoff(2)));
     }
     open(&csr, &requested, &process, &context).await
 }
@@ -165,6 +178,12 @@ async fn deny(csr: &CertificateSigningRequest, faults: &[String], context: &Cont
     }
 }
 
+/// Whether an instance that is opened now can be proven to be the operator's own work.
+async fn provable(context: &Context) -> Result<bool, Error> {
+    let proof = context.prover.confirm(std::time::Instant::now()).await?;
+    Ok(matches!(proof, Proof::Since(since) if context.clock.now().as_second() > since))
+}
+
 /// Opens the instance of a request under a name that follows from its uid, so that doing it twice opens one.
 async fn open(
     csr: &CertificateSigningRequest,
@@ -183,11 +202,14 @@ async fn open(
                     context.metrics.wrote("instance");
                     return Ok(Action::await_change());
                 }
-                Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(Action::requeue(backoff(0))),
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    return Ok(Action::requeue(backoff(0)));
+                }
                 Err(source) => return Err(failed(source)),
             },
         };
-        let uid = existing.spec.object.as_ref().and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned));
+        let uid =
+            existing.spec.object.as_ref().and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned));
         if existing.spec.process_ref.is_some() && uid == csr.uid() {
             return Ok(Action::await_change());
         }
@@ -195,7 +217,12 @@ async fn open(
     Err(Error::NamesTaken(csr.name_any()))
 }
 
-fn instance(name: &str, csr: &CertificateSigningRequest, requested: &csr::Requested, process: &ApprovalProcess) -> WorkflowInstance {
+fn instance(
+    name: &str,
+    csr: &CertificateSigningRequest,
+    requested: &csr::Requested,
+    process: &ApprovalProcess,
+) -> WorkflowInstance {
     let spec = WorkflowInstanceSpec {
         workflow_ref: process.spec.workflow_ref.clone(),
         title: Some(csr::title(csr, requested)),

@@ -26,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 const BURST: Duration = Duration::from_millis(100);
 
 /// A kind whose controller says whether it is usable.
-trait Checked: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Serialize + Debug + PartialStatus {
+trait Checked:
+    Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Serialize + Debug + PartialStatus
+{
     /// What is wrong with it, each with its place; empty when it can be used.
     fn faults(&self, context: &Context) -> Vec<String>;
 
@@ -93,12 +95,16 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
         match found {
-            None => faults.push(format!("spec.workflowRef: there is no WorkflowDefinition {}; create it or name another one", workflow.name)),
+            None => faults.push(format!(
+                "spec.workflowRef: there is no WorkflowDefinition {}; create it or name another one",
+                workflow.name
+            )),
             Some(definition) => {
                 let inside = definition_faults(&definition, &context.directory.snapshot());
                 if !inside.is_empty() {
                     let inside = inside.join("; ");
-                    faults.push(format!("spec.workflowRef: WorkflowDefinition {} is not ready: {inside}", workflow.name));
+                    faults
+                        .push(format!("spec.workflowRef: WorkflowDefinition {} is not ready: {inside}", workflow.name));
                 }
             }
         }
@@ -122,7 +128,8 @@ pub async fn processes(
     stream: impl Stream<Item = watcher::Result<ApprovalProcess>> + Send + 'static,
     stop: &CancellationToken,
 ) {
-    let triggers = futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
+    let triggers =
+        futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
 

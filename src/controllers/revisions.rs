@@ -9,6 +9,9 @@ use kube::{Api, Client};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// How many snapshots are kept in memory.
+const KEPT: usize = 1000;
+
 /// Why a snapshot is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,7 +37,7 @@ pub struct Revision {
     /// What it holds.
     pub content: Content,
     /// The graph, or what is wrong with it for this version of the operator.
-    pub graph: Result<Graph, Vec<Fault>>,
+    pub graph: Result<Arc<Graph>, Vec<Fault>>,
 }
 
 /// Reads and writes snapshots. What has been read once is kept: a name stands for its content.
@@ -96,8 +99,14 @@ impl Revisions {
     }
 
     fn keep(&self, name: &str, content: Content) -> Arc<Revision> {
-        let revision = Arc::new(Revision { graph: compile(&content.workflow), content });
-        self.known().insert(name.to_owned(), revision.clone());
+        let revision = Arc::new(Revision { graph: compile(&content.workflow).map(Arc::new), content });
+        let mut known = self.known();
+        // Every workflow that an instance brings along has a snapshot of its own: what was not asked for lately is read again.
+        if known.len() >= KEPT {
+            known.clear();
+        }
+        known.insert(name.to_owned(), revision.clone());
+        drop(known);
         revision
     }
 

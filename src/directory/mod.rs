@@ -70,10 +70,16 @@ impl Snapshot {
     /// Who a username is.
     #[must_use]
     pub fn look_up(&self, username: &str, now: Timestamp) -> Lookup<'_> {
-        let Some(claims) = self.claims.get(username) else { return Lookup::Unknown };
+        let Some(claims) = self.claims.get(username) else {
+            return Lookup::Unknown;
+        };
         match claims.first() {
             Some(name) if claims.len() == 1 && !self.is_contested(name) => {
-                if self.counts(name, now) { Lookup::Known(name) } else { Lookup::Inactive(name) }
+                if self.counts(name, now) {
+                    Lookup::Known(name)
+                } else {
+                    Lookup::Inactive(name)
+                }
             }
             _ => Lookup::Contested,
         }
@@ -111,7 +117,10 @@ impl Snapshot {
     pub fn holds(&self, role: &str, identity: &str, now: Timestamp) -> bool {
         self.counts(identity, now)
             && self.with_superiors(role).iter().any(|role| {
-                self.roles.get(*role).and_then(|role| role.members.get(identity)).is_some_and(|periods| valid(periods, now))
+                self.roles
+                    .get(*role)
+                    .and_then(|role| role.members.get(identity))
+                    .is_some_and(|periods| valid(periods, now))
             })
     }
 
@@ -149,13 +158,18 @@ impl Snapshot {
     /// What is wrong with an Identity, empty when nothing is.
     #[must_use]
     pub fn identity_faults(&self, name: &str) -> Vec<String> {
-        let Some(person) = self.people.get(name) else { return Vec::new() };
+        let Some(person) = self.people.get(name) else {
+            return Vec::new();
+        };
         let mut faults = Vec::new();
         for username in usernames(person) {
-            let others: Vec<_> = self.claims.get(username).into_iter().flatten().filter(|other| *other != name).collect();
+            let others: Vec<_> =
+                self.claims.get(username).into_iter().flatten().filter(|other| *other != name).collect();
             if let Some(other) = others.first() {
                 let field = if username == person.username { "spec.username" } else { "spec.aliases" };
-                faults.push(format!("{field}: {username} is also claimed by Identity {other}; neither counts until only one claims it"));
+                faults.push(format!(
+                    "{field}: {username} is also claimed by Identity {other}; neither counts until only one claims it"
+                ));
             }
         }
         if backwards(person.valid_from.as_ref(), person.valid_until.as_ref()) {
@@ -167,14 +181,18 @@ impl Snapshot {
     /// What is wrong with a role, empty when nothing is. Cycles are harmless, and no fault.
     #[must_use]
     pub fn role_faults(&self, name: &str) -> Vec<String> {
-        let Some(role) = self.roles.get(name) else { return Vec::new() };
+        let Some(role) = self.roles.get(name) else {
+            return Vec::new();
+        };
         let mut faults = Vec::new();
         for (identity, periods) in &role.members {
             if !self.people.contains_key(identity) {
                 faults.push(format!("spec.members: there is no Identity {identity}; it counts as soon as it exists"));
             }
             if periods.iter().any(|member| backwards(member.valid_from.as_ref(), member.valid_until.as_ref())) {
-                faults.push(format!("spec.members: validUntil of {identity} is before validFrom, so the membership never counts"));
+                faults.push(format!(
+                    "spec.members: validUntil of {identity} is before validFrom, so the membership never counts"
+                ));
             }
         }
         for subrole in role.subroles.iter().filter(|subrole| !self.roles.contains_key(*subrole)) {
@@ -200,7 +218,9 @@ impl Snapshot {
     /// Whether a person counts at all: active, valid, and the only one to claim each of their usernames.
     fn counts(&self, identity: &str, now: Timestamp) -> bool {
         self.people.get(identity).is_some_and(|person| {
-            person.active && within(person.valid_from.as_ref(), person.valid_until.as_ref(), now) && !self.is_contested(identity)
+            person.active
+                && within(person.valid_from.as_ref(), person.valid_until.as_ref(), now)
+                && !self.is_contested(identity)
         })
     }
 

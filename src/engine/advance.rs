@@ -78,7 +78,8 @@ enum Standing {
 impl<'a> Run<'a> {
     fn new(facts: &'a Facts<'a>) -> Self {
         // A clock that goes back never makes a record go back; whole seconds, as they are stored.
-        let latest = facts.status.steps.iter().flat_map(|step| [Some(&step.entered_at), step.left_at.as_ref()]).flatten();
+        let latest =
+            facts.status.steps.iter().flat_map(|step| [Some(&step.entered_at), step.left_at.as_ref()]).flatten();
         let latest = latest.map(seconds).max().unwrap_or(i64::MIN);
         let now = Timestamp::from_second(facts.now.as_second().max(latest)).unwrap_or(facts.now);
         Self {
@@ -131,7 +132,9 @@ impl<'a> Run<'a> {
         let instance = &self.facts.instance;
         let held = |reason, message| Some(Standing::Held { reason, message, stalled: false });
         match self.facts.proof {
-            Proof::Broken(why) => return held("ActorUnproven", format!("starts as soon as its initiator can be proven: {why}")),
+            Proof::Broken(why) => {
+                return held("ActorUnproven", format!("starts as soon as its initiator can be proven: {why}"));
+            }
             Proof::Since(since) if instance.created_at <= *since => {
                 let message = "the admission policy that proves the initiator was not provably in force when this was created; create it again";
                 return Some(self.fail("InitiatorUnproven", message.to_owned()));
@@ -144,7 +147,9 @@ impl<'a> Run<'a> {
         }
         match &self.facts.definition {
             Definition::Missing(why) => held("DefinitionNotFound", why.clone()),
-            Definition::Faulty { .. } => held("DefinitionNotReady", self.facts.definition.unusable().unwrap_or_default()),
+            Definition::Faulty { .. } => {
+                held("DefinitionNotReady", self.facts.definition.unusable().unwrap_or_default())
+            }
             Definition::Usable { graph, revision } => {
                 self.status.title = instance.spec.title.clone().or_else(|| graph.title.clone());
                 self.status.revision = Some((*revision).to_owned());
@@ -163,7 +168,10 @@ impl<'a> Run<'a> {
                 format!("the object was {} before this was decided", if *approved { "approved" } else { "denied" })
             }
             (Object::Decided(approved), Some(outcome)) if *approved != (outcome == Outcome::Approved) => {
-                format!("the object was {} although this ended {outcome}", if *approved { "approved" } else { "denied" })
+                format!(
+                    "the object was {} although this ended {outcome}",
+                    if *approved { "approved" } else { "denied" }
+                )
             }
             _ => return None,
         };
@@ -285,7 +293,9 @@ impl<'a> Run<'a> {
         let visits = self.status.steps.iter().filter(|visit| visit.node == name).count();
         let visit = u32::try_from(visits).unwrap_or(u32::MAX).saturating_add(1);
         if visit > MAX_VISITS {
-            let message = format!("step {name} has been entered {visits} times and would be once more; at most {MAX_VISITS} visits are allowed");
+            let message = format!(
+                "step {name} has been entered {visits} times and would be once more; at most {MAX_VISITS} visits are allowed"
+            );
             return Some(self.fail("TooManyVisits", message));
         }
         self.status.steps.push(StepVisit {
@@ -327,7 +337,11 @@ impl<'a> Run<'a> {
         self.call_stand_ins();
         self.refresh_tasks();
         let asked: Vec<_> = self.status.tasks.iter().map(|task| asked(step, task)).collect();
-        self.notes.push(Note { warning: false, reason: "StepOpened", message: format!("{}: {}", step.title, asked.join("; ")) });
+        self.notes.push(Note {
+            warning: false,
+            reason: "StepOpened",
+            message: format!("{}: {}", step.title, asked.join("; ")),
+        });
         None
     }
 
@@ -340,7 +354,10 @@ impl<'a> Run<'a> {
     /// Rejects the step that has just been entered.
     fn reject_unasked(&mut self, step: &Step) {
         if let Some(position) = self.stocks.iter().position(Stock::is_empty) {
-            let message = format!("nobody may decide {}: rejected, as the definition says", task_title(step, &self.status.tasks[position]));
+            let message = format!(
+                "nobody may decide {}: rejected, as the definition says",
+                task_title(step, &self.status.tasks[position])
+            );
             self.notes.push(Note { warning: true, reason: "NoApprovers", message });
             self.status.tasks[position].state = TaskState::Rejected;
             self.supersede_open_tasks();
@@ -349,7 +366,9 @@ impl<'a> Run<'a> {
 
     /// Resolves who may decide the open tasks of the current visit.
     fn take_stock(&mut self) {
-        let Some((visit, step)) = self.current_step() else { return };
+        let Some((visit, step)) = self.current_step() else {
+            return;
+        };
         let eligibility = self.eligibility();
         let voted: BTreeSet<String> = self
             .status
@@ -380,7 +399,9 @@ impl<'a> Run<'a> {
     /// Adds the administrators to every open task that its own sources cannot complete any more (rules 4, 6), and to no other:
     /// what is asked now follows from what is recorded, not from how it came to that.
     fn call_stand_ins(&mut self) {
-        let Some((visit, step)) = self.current_step() else { return };
+        let Some((visit, step)) = self.current_step() else {
+            return;
+        };
         let eligibility = self.eligibility();
         let stand_in = |stock: &Stock| {
             let roster = eligibility.roster(step, &self.facts.settings.administrators, true);
@@ -396,7 +417,8 @@ impl<'a> Run<'a> {
         let tasks = self.status.tasks.iter().zip(&self.stocks);
         let found: Vec<Option<StandIn>> = tasks
             .map(|(task, stock)| {
-                let short = task.state == TaskState::Open && !stock.open && reachable(task, stock.left.len()) < task.required;
+                let short =
+                    task.state == TaskState::Open && !stock.open && reachable(task, stock.left.len()) < task.required;
                 short.then(|| stand_in(stock))
             })
             .collect();
@@ -474,10 +496,19 @@ impl<'a> Run<'a> {
 
     /// How the last decided step was decided, in a sentence. Never what somebody commented.
     fn told(&self) -> String {
-        let Some(visit) = self.status.steps.iter().rev().find(|visit| visit.output.is_some()) else { return String::new() };
+        let Some(visit) = self.status.steps.iter().rev().find(|visit| visit.output.is_some()) else {
+            return String::new();
+        };
         let deciders = |wanted| {
-            let decisions = self.status.decisions.iter().filter(|decision| decision.step == visit.node && decision.visit == visit.visit);
-            decisions.filter(|decision| decision.decision == wanted).map(|decision| decision.actor.as_str()).collect::<Vec<_>>()
+            let decisions = self
+                .status
+                .decisions
+                .iter()
+                .filter(|decision| decision.step == visit.node && decision.visit == visit.visit);
+            decisions
+                .filter(|decision| decision.decision == wanted)
+                .map(|decision| decision.actor.as_str())
+                .collect::<Vec<_>>()
         };
         let (verb, people) = if visit.output.as_deref() == Some("approved") {
             ("approved", deciders(Decision::Approve))
@@ -486,7 +517,9 @@ impl<'a> Run<'a> {
         };
         match people.as_slice() {
             [] => format!("step {} {verb}", visit.node),
-            people if people.len() > 10 => format!("step {} {verb} by {} and {} more", visit.node, people[..10].join(", "), people.len() - 10),
+            people if people.len() > 10 => {
+                format!("step {} {verb} by {} and {} more", visit.node, people[..10].join(", "), people.len() - 10)
+            }
             people => format!("step {} {verb} by {}", visit.node, people.join(", ")),
         }
     }
@@ -521,7 +554,8 @@ impl<'a> Run<'a> {
 
     /// The second from which signals may mean this visit: the first one is open from the creation of the instance on.
     pub(super) fn open_since(&self, visit: &StepVisit) -> i64 {
-        let first = self.status.steps.first().is_some_and(|first| first.node == visit.node && first.visit == visit.visit);
+        let first =
+            self.status.steps.first().is_some_and(|first| first.node == visit.node && first.visit == visit.visit);
         if first { self.facts.instance.created_at } else { seconds(&visit.entered_at) }
     }
 
@@ -588,13 +622,19 @@ impl<'a> Run<'a> {
         let open = self.status.tasks.iter().filter(|task| task.state == TaskState::Open);
         let counts = open.map(|task| {
             let count = format!("{}/{}", task.approvals, task.required);
-            if only && task.partition == super::graph::DEFAULT_PARTITION { count } else { format!("{} {count}", task.partition) }
+            if only && task.partition == super::graph::DEFAULT_PARTITION {
+                count
+            } else {
+                format!("{} {count}", task.partition)
+            }
         });
         counts.collect::<Vec<_>>().join(", ")
     }
 
     fn asking_message(&self) -> String {
-        let Some((_, step)) = self.current_step() else { return String::new() };
+        let Some((_, step)) = self.current_step() else {
+            return String::new();
+        };
         let open = self.status.tasks.iter().filter(|task| task.state == TaskState::Open);
         format!("{}: {}", step.title, open.map(|task| asked(step, task)).collect::<Vec<_>>().join("; "))
     }
@@ -620,7 +660,11 @@ fn reachable(task: &Task, left: usize) -> u32 {
 }
 
 fn task_title(step: &Step, task: &Task) -> String {
-    if step.partitions.len() == 1 { format!("step {}", task.step) } else { format!("partition {} of step {}", task.partition, task.step) }
+    if step.partitions.len() == 1 {
+        format!("step {}", task.step)
+    } else {
+        format!("partition {} of step {}", task.partition, task.step)
+    }
 }
 
 /// Who is asked for how much, e.g. `1 of 2 approvals, from group enrollment-approvers`.
@@ -635,7 +679,10 @@ fn counted_message(decision: &CountedDecision) -> String {
         Decision::Approve => "approval",
         Decision::Reject => "rejection",
     };
-    format!("{verb} of {} counted for partition {} of step {}, visit {}, through {}", decision.actor, decision.partition, decision.step, decision.visit, decision.through)
+    format!(
+        "{verb} of {} counted for partition {} of step {}, visit {}, through {}",
+        decision.actor, decision.partition, decision.step, decision.visit, decision.through
+    )
 }
 
 fn approved_status(outcome: Outcome) -> &'static str {

@@ -116,12 +116,20 @@ impl Judge<'_> {
         }
         let service_account = actor.username.starts_with(SERVICE_ACCOUNT);
         let through = sources.iter().find(|source| match (&source.user, &source.group, &source.role) {
-            (Some(user), ..) => *user == actor.username || (!service_account && self.directory.same_person(user, &actor.username)),
+            (Some(user), ..) => {
+                *user == actor.username || (!service_account && self.directory.same_person(user, &actor.username))
+            }
             _ if service_account => false,
             (_, Some(group), _) => actor.groups.contains(group),
             (_, _, Some(role)) => {
-                let listed = matches!(lookup, Lookup::Known(identity) if self.directory.holds(role, identity, self.now));
-                listed || self.directory.role_groups(role).iter().any(|group| actor.groups.iter().any(|held| held == group))
+                let listed =
+                    matches!(lookup, Lookup::Known(identity) if self.directory.holds(role, identity, self.now));
+                listed
+                    || self
+                        .directory
+                        .role_groups(role)
+                        .iter()
+                        .any(|group| actor.groups.iter().any(|held| held == group))
             }
             _ => false,
         });

@@ -86,7 +86,6 @@ pub enum Target {
     End(String),
 }
 
-
 /// Something wrong, and where.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
@@ -192,14 +191,17 @@ pub fn compile(spec: &WorkflowDefinitionSpec) -> Result<Graph, Vec<Fault>> {
 pub fn check(graph: &Graph, directory: &Snapshot) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, node) in &graph.nodes {
-        let GraphNode::Step(step) = node else { continue };
+        let GraphNode::Step(step) = node else {
+            continue;
+        };
         for rule in &step.partitions {
             for (position, source) in rule.approvers.iter().enumerate() {
                 let Some(role) = &source.role else { continue };
                 let place = place_of(name, step, rule);
                 if !directory.has_role(role) {
                     let place = format!("{place}.approvers[{position}].role");
-                    faults.push(fault(&place, format!("there is no BusinessRole {role}; create it or name another one")));
+                    faults
+                        .push(fault(&place, format!("there is no BusinessRole {role}; create it or name another one")));
                 } else if !matches!(rule.required, Required::Number(_)) {
                     let groups = directory.role_groups(role);
                     if let Some(group) = groups.first() {
@@ -232,7 +234,10 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                 (None, Some(following)) => Target::Node(following.name.clone()),
                 (None, None) => Target::End("Approved".to_owned()),
             };
-            let rejected = node.next.get("rejected").map_or_else(|| Target::End("Rejected".to_owned()), |target| Target::named(target));
+            let rejected = node
+                .next
+                .get("rejected")
+                .map_or_else(|| Target::End("Rejected".to_owned()), |target| Target::named(target));
             let partitions = compile_partitions(approval, place, faults);
             Some(GraphNode::Step(Step {
                 title: node.display_name.clone().unwrap_or_else(|| node.name.clone()),
@@ -309,8 +314,9 @@ fn compile_rule(partition: &Partition, place: &str, faults: &mut Vec<Fault>) -> 
                     Quorum::Number(number) => number.to_string(),
                     Quorum::Text(text) => text.clone(),
                 };
-                let message =
-                    format!("{written} is no quorum; write a number from 1 to 10000, All, or a percentage from 1% to 100%");
+                let message = format!(
+                    "{written} is no quorum; write a number from 1 to 10000, All, or a percentage from 1% to 100%"
+                );
                 faults.push(fault(&format!("{place}.required"), message));
                 Required::Number(1)
             }
@@ -318,7 +324,10 @@ fn compile_rule(partition: &Partition, place: &str, faults: &mut Vec<Fault>) -> 
     };
     let rejections = partition.rejections.unwrap_or(1);
     if rejections == 0 {
-        faults.push(fault(&format!("{place}.rejections"), "0 rejections would reject at once; write at least 1".to_owned()));
+        faults.push(fault(
+            &format!("{place}.rejections"),
+            "0 rejections would reject at once; write at least 1".to_owned(),
+        ));
     }
     for (position, source) in partition.approvers.iter().enumerate() {
         let fields = [&source.user, &source.group, &source.role].iter().filter(|field| field.is_some()).count();
@@ -335,17 +344,22 @@ fn compile_rule(partition: &Partition, place: &str, faults: &mut Vec<Fault>) -> 
 
 /// All and percentages need a list of people; Kubernetes cannot list the members of a group (semantics.md 2).
 fn open_quorum(place: &str, why: &str) -> Fault {
-    let message = format!("{why}, and Kubernetes cannot list the members of a group; write a number instead of All or a percentage");
+    let message = format!(
+        "{why}, and Kubernetes cannot list the members of a group; write a number instead of All or a percentage"
+    );
     fault(&format!("{place}.required"), message)
 }
 
 fn required(quorum: &Quorum) -> Option<Required> {
     match quorum {
-        Quorum::Number(number) => u32::try_from(*number).ok().filter(|number| (1..=10_000).contains(number)).map(Required::Number),
+        Quorum::Number(number) => {
+            u32::try_from(*number).ok().filter(|number| (1..=10_000).contains(number)).map(Required::Number)
+        }
         Quorum::Text(text) if text == "All" => Some(Required::All),
         Quorum::Text(text) => {
             let digits = text.strip_suffix('%')?;
-            let plain = digits.len() <= 3 && !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
+            let plain =
+                digits.len() <= 3 && !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit());
             let percent = digits.parse().ok().filter(|percent| plain && (1..=100).contains(percent))?;
             Some(Required::Percent(percent))
         }
@@ -393,7 +407,10 @@ fn approval_by_rejection(graph: &Graph) -> Vec<Fault> {
     steps
         .filter(|(_, step)| graph.end(step.rejected.name()) == Some(Outcome::Approved))
         .map(|(name, step)| {
-            let message = format!("a rejection may not end Approved; {} does, so lead to another step or to Rejected", step.rejected.name());
+            let message = format!(
+                "a rejection may not end Approved; {} does, so lead to another step or to Rejected",
+                step.rejected.name()
+            );
             fault(&format!("spec.nodes[{name}].next.rejected"), message)
         })
         .collect()

@@ -83,7 +83,10 @@ impl Run<'_> {
         self.names_current_step(signal, visit)?;
         self.earlier_visits_excluded(signal, visit, actor)?;
         if let Some(vote) = self.vote_in(visit, &actor.username) {
-            let message = format!("{} decided this visit of step {} before: {:?} ({})", actor.username, visit.node, vote.decision, vote.signal.name);
+            let message = format!(
+                "{} decided this visit of step {} before: {:?} ({})",
+                actor.username, visit.node, vote.decision, vote.signal.name
+            );
             return Err((Reason::AlreadyDecided, message));
         }
         let (task, through) = self.only_task(signal, visit, step, actor)?;
@@ -115,7 +118,10 @@ impl Run<'_> {
         };
         let age = self.facts.now.as_second().saturating_sub(signal.created_at);
         if age > self.facts.settings.max_signal_age {
-            let message = format!("it is {age} s old and at most {} s are allowed; send it again", self.facts.settings.max_signal_age);
+            let message = format!(
+                "it is {age} s old and at most {} s are allowed; send it again",
+                self.facts.settings.max_signal_age
+            );
             return Err((Reason::TooOld, message));
         }
         Ok(actor)
@@ -126,11 +132,15 @@ impl Run<'_> {
         let instance = &self.facts.instance;
         match &signal.spec.instance_uid {
             Some(uid) if uid != instance.uid => {
-                let message = format!("spec.instanceUID is {uid}, but {} is {} now: another instance of that name", instance.name, instance.uid);
+                let message = format!(
+                    "spec.instanceUID is {uid}, but {} is {} now: another instance of that name",
+                    instance.name, instance.uid
+                );
                 Err((Reason::InstanceReplaced, message))
             }
             _ if signal.created_at < instance.created_at => {
-                let message = format!("it is older than {}: it was made for an earlier instance of that name", instance.name);
+                let message =
+                    format!("it is older than {}: it was made for an earlier instance of that name", instance.name);
                 Err((Reason::InstanceReplaced, message))
             }
             _ => Ok(()),
@@ -152,14 +162,18 @@ impl Run<'_> {
             });
         }
         match signal.spec.visit {
-            Some(named) if named < visit.visit => {
-                Err((Reason::StepClosed, format!("visit {named} of step {} is over; visit {} is open", visit.node, visit.visit)))
-            }
+            Some(named) if named < visit.visit => Err((
+                Reason::StepClosed,
+                format!("visit {named} of step {} is over; visit {} is open", visit.node, visit.visit),
+            )),
             Some(named) if named > visit.visit => {
                 Err((Reason::StepNotOpen, format!("step {} is at visit {}, not {named}", visit.node, visit.visit)))
             }
             _ if signal.created_at < self.open_since(visit) => {
-                let message = format!("it is older than visit {} of step {}: it was made for something decided since", visit.visit, visit.node);
+                let message = format!(
+                    "it is older than visit {} of step {}: it was made for something decided since",
+                    visit.visit, visit.node
+                );
                 Err((Reason::StepClosed, message))
             }
             _ => Ok(()),
@@ -187,7 +201,10 @@ impl Run<'_> {
         }
         let message = format!(
             "it was made in the second in which {} closed and {} (visit {}) opened, and {} may decide either; say spec.step and spec.visit",
-            candidates.join(", "), visit.node, visit.visit, actor.username
+            candidates.join(", "),
+            visit.node,
+            visit.visit,
+            actor.username
         );
         Err((Reason::Ambiguous, message))
     }
@@ -195,9 +212,14 @@ impl Run<'_> {
     /// Whether the actor could have meant that visit. Having voted there is no excuse: a second click means the same step as the
     /// first. Nor is it known any more whether the administrators stood in.
     fn could_have_decided(&self, visit: &StepVisit, signal: &Signal, actor: &Actor) -> bool {
-        let Some(step) = self.graph().and_then(|graph| graph.step(&visit.node)) else { return false };
+        let Some(step) = self.graph().and_then(|graph| graph.step(&visit.node)) else {
+            return false;
+        };
         let may = |sources| self.eligibility().may_decide(step, sources, actor).is_ok();
-        let mut meant = step.partitions.iter().filter(|rule| signal.spec.partition.as_ref().is_none_or(|named| *named == rule.name));
+        let mut meant = step
+            .partitions
+            .iter()
+            .filter(|rule| signal.spec.partition.as_ref().is_none_or(|named| *named == rule.name));
         meant.any(|rule| may(&rule.approvers) || may(&self.facts.settings.administrators))
     }
 
@@ -213,13 +235,23 @@ impl Run<'_> {
     }
 
     /// The one task that the signal can mean, and the source through which its actor may decide it.
-    fn only_task(&self, signal: &Signal, visit: &StepVisit, step: &Step, actor: &Actor) -> Result<(usize, String), Refusal> {
+    fn only_task(
+        &self,
+        signal: &Signal,
+        visit: &StepVisit,
+        step: &Step,
+        actor: &Actor,
+    ) -> Result<(usize, String), Refusal> {
         let named = signal.spec.partition.as_ref();
         let partitions = || step.partitions.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ");
         if let Some(named) = named
             && !step.partitions.iter().any(|rule| rule.name == *named)
         {
-            let message = format!("spec.partition: step {} has no partition {named}; partitions are {}", visit.node, partitions());
+            let message = format!(
+                "spec.partition: step {} has no partition {named}; partitions are {}",
+                visit.node,
+                partitions()
+            );
             return Err((Reason::UnknownPartition, message));
         }
         let mut open = Vec::new();
@@ -236,15 +268,24 @@ impl Run<'_> {
             }
         }
         if open.len() > 1 {
-            let tasks: Vec<_> = open.iter().map(|(position, _)| self.status.tasks[*position].partition.as_str()).collect();
-            let message = format!("{} may decide {} of step {}; say which in spec.partition", actor.username, tasks.join(", "), visit.node);
+            let tasks: Vec<_> =
+                open.iter().map(|(position, _)| self.status.tasks[*position].partition.as_str()).collect();
+            let message = format!(
+                "{} may decide {} of step {}; say which in spec.partition",
+                actor.username,
+                tasks.join(", "),
+                visit.node
+            );
             return Err((Reason::Ambiguous, message));
         }
         if let Some(only) = open.pop() {
             return Ok(only);
         }
         if !closed.is_empty() {
-            return Err((Reason::StepClosed, format!("partition {} of step {} is decided", closed.join(", "), visit.node)));
+            return Err((
+                Reason::StepClosed,
+                format!("partition {} of step {} is decided", closed.join(", "), visit.node),
+            ));
         }
         Err(self.denial(&visit.node, actor, denied))
     }
@@ -267,18 +308,28 @@ impl Run<'_> {
             Some(Denied::SelfApproval(why)) => {
                 (Reason::SelfApproval, format!("{user} {why} and may not decide step {node}; somebody else has to"))
             }
-            Some(Denied::Inactive(identity)) => {
-                (Reason::InactiveIdentity, format!("Identity {identity} of {user} is inactive or not valid now, so {user} decides nothing"))
-            }
-            Some(Denied::Contested) => {
-                (Reason::InactiveIdentity, format!("several Identities claim the username {user}, so none of them counts"))
-            }
+            Some(Denied::Inactive(identity)) => (
+                Reason::InactiveIdentity,
+                format!("Identity {identity} of {user} is inactive or not valid now, so {user} decides nothing"),
+            ),
+            Some(Denied::Contested) => (
+                Reason::InactiveIdentity,
+                format!("several Identities claim the username {user}, so none of them counts"),
+            ),
             Some(Denied::ServiceAccount) => {
-                let message = format!("{user} is a ServiceAccount and counts only where a user: source names it, which step {node} does not");
+                let message = format!(
+                    "{user} is a ServiceAccount and counts only where a user: source names it, which step {node} does not"
+                );
                 (Reason::NotAnApprover, message)
             }
             Some(Denied::NotAnApprover) | None => {
-                let asked: Vec<_> = self.status.tasks.iter().flat_map(|task| &task.approvers).map(|asked| asked.source.as_str()).collect();
+                let asked: Vec<_> = self
+                    .status
+                    .tasks
+                    .iter()
+                    .flat_map(|task| &task.approvers)
+                    .map(|asked| asked.source.as_str())
+                    .collect();
                 (Reason::NotAnApprover, format!("{user} may not decide step {node}; asked are {}", asked.join(", ")))
             }
         }

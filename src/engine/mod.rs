@@ -21,7 +21,9 @@ pub mod revision;
 pub use advance::advance;
 pub use judge::Reason;
 
-use crate::api::{ApprovalSignalSpec, ApproverSource, Outcome, SignalRef, WorkflowInstanceSpec, WorkflowInstanceStatus};
+use crate::api::{
+    ApprovalSignalSpec, ApproverSource, Outcome, SignalRef, WorkflowInstanceSpec, WorkflowInstanceStatus,
+};
 use crate::directory::Snapshot;
 use graph::{Fault, Graph};
 use jiff::Timestamp;

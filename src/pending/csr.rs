@@ -53,16 +53,20 @@ pub struct Requested {
 /// # Errors
 /// Why it cannot be decoded, for people.
 pub fn requested(csr: &CertificateSigningRequest) -> Result<Requested, String> {
-    let (_, pem) = parse_x509_pem(&csr.spec.request.0).map_err(|error| format!("spec.request is no PEM block: {error}"))?;
-    let (rest, request) =
-        X509CertificationRequest::from_der(&pem.contents).map_err(|error| format!("spec.request is no PKCS#10 request: {error}"))?;
+    let (_, pem) =
+        parse_x509_pem(&csr.spec.request.0).map_err(|error| format!("spec.request is no PEM block: {error}"))?;
+    let (rest, request) = X509CertificationRequest::from_der(&pem.contents)
+        .map_err(|error| format!("spec.request is no PKCS#10 request: {error}"))?;
     if !rest.is_empty() {
         return Err("spec.request has bytes after the PKCS#10 request".to_owned());
     }
     let mut requested = Requested::default();
     for attribute in request.certification_request_info.subject.iter_attributes() {
         let oid = attribute.attr_type();
-        let value = attribute.as_str().map_err(|_| format!("spec.request: the value of subject attribute {oid} is not text"))?.to_owned();
+        let value = attribute
+            .as_str()
+            .map_err(|_| format!("spec.request: the value of subject attribute {oid} is not text"))?
+            .to_owned();
         if *oid == OID_X509_COMMON_NAME {
             requested.common_names.push(value);
         } else if *oid == OID_X509_ORGANIZATION_NAME {
@@ -92,7 +96,11 @@ pub fn requested(csr: &CertificateSigningRequest) -> Result<Requested, String> {
 /// Why a request may not carry the name that it asks for, empty when it may: by default a person asks for their own name and
 /// groups only. Several common names, or a uid of somebody else, would let the signed certificate speak for another person.
 #[must_use]
-pub fn foreign_identity(csr: &CertificateSigningRequest, requested: &Requested, allowed: RequestedIdentity) -> Vec<String> {
+pub fn foreign_identity(
+    csr: &CertificateSigningRequest,
+    requested: &Requested,
+    allowed: RequestedIdentity,
+) -> Vec<String> {
     if allowed == RequestedIdentity::Any {
         return Vec::new();
     }
@@ -103,9 +111,11 @@ pub fn foreign_identity(csr: &CertificateSigningRequest, requested: &Requested, 
     match requested.common_names.as_slice() {
         [name] if name == username && !username.is_empty() => {}
         [] => faults.push(format!("it has no common name; {username} may ask for CN={username}")),
-        names => faults.push(format!("it asks for CN={}, and {username} may ask for CN={username} only", names.join(", CN="))),
+        names => faults
+            .push(format!("it asks for CN={}, and {username} may ask for CN={username} only", names.join(", CN="))),
     }
-    let foreign: Vec<_> = requested.organizations.iter().filter(|organization| !groups.contains(organization)).collect();
+    let foreign: Vec<_> =
+        requested.organizations.iter().filter(|organization| !groups.contains(organization)).collect();
     for organization in foreign {
         faults.push(format!("it asks for O={organization}, a group that {username} is not in"));
     }
@@ -136,7 +146,12 @@ pub fn initiator(csr: &CertificateSigningRequest) -> Actor {
 pub fn title(csr: &CertificateSigningRequest, requested: &Requested) -> String {
     let subject = requested.common_names.iter().map(|name| format!("CN={name}"));
     let subject: Vec<_> = subject.chain(requested.organizations.iter().map(|name| format!("O={name}"))).collect();
-    let names = requested.dns_names.iter().chain(&requested.ip_addresses).chain(&requested.email_addresses).chain(&requested.uris);
+    let names = requested
+        .dns_names
+        .iter()
+        .chain(&requested.ip_addresses)
+        .chain(&requested.email_addresses)
+        .chain(&requested.uris);
     let names: Vec<_> = names.map(String::as_str).collect();
     let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
     let usages = csr.spec.usages.as_deref().unwrap_or_default().join(", ");
@@ -158,7 +173,8 @@ pub fn instance_name(csr: &CertificateSigningRequest, attempt: u32) -> String {
     let uid = csr.metadata.uid.as_deref().unwrap_or_default();
     let digest = Sha256::digest(format!("{uid}/{attempt}").as_bytes());
     let hash = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
-    let readable: String = name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect();
+    let readable: String =
+        name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect();
     let readable: String = readable.to_lowercase().chars().take(200).collect();
     format!("{}-{hash}", readable.trim_matches(['-', '.']))
 }
@@ -167,9 +183,13 @@ pub fn instance_name(csr: &CertificateSigningRequest, attempt: u32) -> String {
 #[must_use]
 pub fn observe(instance: &WorkflowInstance, csr: Option<&CertificateSigningRequest>) -> crate::engine::Object {
     use crate::engine::Object;
-    let Some(object) = &instance.spec.object else { return Object::None };
+    let Some(object) = &instance.spec.object else {
+        return Object::None;
+    };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let Some(csr) = csr else { return Object::Gone(format!("CertificateSigningRequest {name} is gone")) };
+    let Some(csr) = csr else {
+        return Object::Gone(format!("CertificateSigningRequest {name} is gone"));
+    };
     if csr.metadata.uid.as_deref() != object["metadata"]["uid"].as_str() {
         return Object::Gone(format!("CertificateSigningRequest {name} was deleted and made again"));
     }
@@ -203,7 +223,13 @@ pub fn waits(csr: &CertificateSigningRequest) -> bool {
 }
 
 /// Writes the outcome of an instance into its request: who decided, and the comments of rejections, which the requester sees.
-pub fn decide(csr: &mut CertificateSigningRequest, instance: &WorkflowInstance, outcome: Outcome, told: &str, now: Time) {
+pub fn decide(
+    csr: &mut CertificateSigningRequest,
+    instance: &WorkflowInstance,
+    outcome: Outcome,
+    told: &str,
+    now: Time,
+) {
     let message = format!("{told} ({})", mark(instance));
     if outcome == Outcome::Approved {
         add_condition(csr, "Approved", APPROVED, message, now);

@@ -108,5 +108,6 @@ pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
 }
 
 fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
-    resources.api_groups.iter().any(|covered| covered == group) && resources.resources.iter().any(|covered| covered == resource)
+    resources.api_groups.iter().any(|covered| covered == group)
+        && resources.resources.iter().any(|covered| covered == resource)
 }

@@ -26,8 +26,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ObjectMeta, PartialObjectMeta, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use shipped::Shipped;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -162,7 +162,9 @@ impl Prover {
     /// The proof as far as it is known.
     #[must_use]
     pub fn proof(&self) -> engine::Proof {
-        let Ok(state) = self.state.lock() else { return engine::Proof::Broken("the operator is stopping".to_owned()) };
+        let Ok(state) = self.state.lock() else {
+            return engine::Proof::Broken("the operator is stopping".to_owned());
+        };
         match (&state.broken, &state.streak) {
             (None, Some(streak)) => engine::Proof::Since(streak.since),
             (Some(why), _) => engine::Proof::Broken(why.clone()),
@@ -176,7 +178,9 @@ impl Prover {
 
     /// Compares a record just read with that of the streak.
     fn compare(&self, record: &Record, began: Instant) {
-        let Ok(mut state) = self.state.lock() else { return };
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
         state.read_at = Some(began);
         let same = state.streak.as_ref().is_some_and(|streak| streak.record == *record);
         if !same && state.broken.is_none() {
@@ -203,7 +207,11 @@ impl Prover {
         for shipped in &self.shipped {
             faults.extend(shipped.differs(&self.client).await?);
         }
-        let stamped = if faults.is_empty() { trial::run(&self.client, &self.namespace, &self.clock, &mut faults).await? } else { None };
+        let stamped = if faults.is_empty() {
+            trial::run(&self.client, &self.namespace, &self.clock, &mut faults).await?
+        } else {
+            None
+        };
         let began = Instant::now();
         let after = self.read_record().await?;
         if before != after {
@@ -235,7 +243,9 @@ impl Prover {
         };
         let since = streak.since;
         let changed = {
-            let Ok(mut state) = self.state.lock() else { return Ok(()) };
+            let Ok(mut state) = self.state.lock() else {
+                return Ok(());
+            };
             let changed = state.broken.is_some() || state.streak.as_ref() != Some(&streak);
             *state = State { streak: Some(streak), broken: None, read_at: Some(began) };
             changed

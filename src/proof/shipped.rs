@@ -114,7 +114,10 @@ mod tests {
         assert_eq!(differs(|live| live["somethingNew"] = json!({})), None);
         assert_eq!(differs(|live| live["failurePolicy"] = json!("Ignore")).as_deref(), Some("spec.failurePolicy"));
         assert_eq!(differs(|live| live["validations"] = json!([])).as_deref(), Some("spec.validations"));
-        assert_eq!(differs(|live| live["matchConditions"] = json!([{"name": "x"}])).as_deref(), Some("spec.matchConditions"));
+        assert_eq!(
+            differs(|live| live["matchConditions"] = json!([{"name": "x"}])).as_deref(),
+            Some("spec.matchConditions")
+        );
         let exempted = differs(|live| live["matchConstraints"]["objectSelector"] = json!({"matchLabels": {"a": "b"}}));
         assert_eq!(exempted.as_deref(), Some("spec.matchConstraints.objectSelector.matchLabels"));
     }

@@ -1,6 +1,8 @@
 //! The trial: honest objects pass a server-side dry run, objects with one forged field are refused by the very policy.
 
-use crate::api::{Actor, ApprovalSignal, ApprovalSignalSpec, Decision, NameRef, WorkflowInstance, WorkflowInstanceSpec};
+use crate::api::{
+    Actor, ApprovalSignal, ApprovalSignalSpec, Decision, NameRef, WorkflowInstance, WorkflowInstanceSpec,
+};
 use crate::runtime::clock::Clock;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
@@ -17,7 +19,12 @@ const SELF_TEST: &str = "quorate-self-test";
 /// Runs the trial; what does not hold goes into `faults`.
 ///
 /// Returns the second that the API server stamped on an honest object, if it passed.
-pub(super) async fn run(client: &Client, namespace: &str, clock: &Clock, faults: &mut Vec<String>) -> Result<Option<i64>, kube::Error> {
+pub(super) async fn run(
+    client: &Client,
+    namespace: &str,
+    clock: &Clock,
+    faults: &mut Vec<String>,
+) -> Result<Option<i64>, kube::Error> {
     let myself = who_am_i(client).await?;
     let signal = |actor| {
         let spec = ApprovalSignalSpec {
@@ -39,7 +46,10 @@ pub(super) async fn run(client: &Client, namespace: &str, clock: &Clock, faults:
     let forged = [
         ("username", Actor { username: "quorate-self-test".to_owned(), ..myself.clone() }),
         ("uid", Actor { uid: format!("{}-forged", myself.uid), ..myself.clone() }),
-        ("groups", Actor { groups: [myself.groups.as_slice(), &["quorate-self-test".to_owned()]].concat(), ..myself.clone() }),
+        (
+            "groups",
+            Actor { groups: [myself.groups.as_slice(), &["quorate-self-test".to_owned()]].concat(), ..myself.clone() },
+        ),
     ];
     let asked = Instant::now();
     let stamped = passes(client, namespace, &signal(myself.clone()), faults).await?;
@@ -81,7 +91,12 @@ where
     api.create(&PostParams { dry_run: true, field_manager: None, ..PostParams::default() }, object).await
 }
 
-async fn passes<K>(client: &Client, namespace: &str, object: &K, faults: &mut Vec<String>) -> Result<Option<i64>, kube::Error>
+async fn passes<K>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+    faults: &mut Vec<String>,
+) -> Result<Option<i64>, kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
 {
@@ -109,7 +124,8 @@ where
     match dry_run(client, namespace, object).await {
         Ok(_) => faults.push(format!("{place} is not refused: policy {policy} is not in force")),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
-            let by_policy = status.message.contains(&format!("ValidatingAdmissionPolicy '{policy}'")) && status.message.contains("must be the sender");
+            let by_policy = status.message.contains(&format!("ValidatingAdmissionPolicy '{policy}'"))
+                && status.message.contains("must be the sender");
             if !by_policy {
                 faults.push(format!("{place} is not refused by policy {policy} but: {}", status.message));
             }

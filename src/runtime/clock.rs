@@ -39,7 +39,9 @@ impl Clock {
 /// The wall clock, moved into what the server's last stamp allows.
 fn bounded(wall: Timestamp, anchor: Option<Anchor>, at: Instant) -> Timestamp {
     let Some(anchor) = anchor else { return wall };
-    let Ok(second) = Timestamp::from_second(anchor.second) else { return wall };
+    let Ok(second) = Timestamp::from_second(anchor.second) else {
+        return wall;
+    };
     let since = |moment: Instant| SignedDuration::try_from(at.saturating_duration_since(moment)).unwrap_or_default();
     let earliest = second.saturating_add(since(anchor.answered)).unwrap_or(wall);
     let latest = second.saturating_add(since(anchor.asked) + SignedDuration::from_secs(1)).unwrap_or(wall);

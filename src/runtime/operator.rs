@@ -28,7 +28,11 @@ pub struct Arguments {
     #[arg(long, env = "QUORATE_OPERATOR_USERNAME")]
     operator_username: Option<String>,
     /// Who is asked when too few others may decide: a list of approver sources, as JSON.
-    #[arg(long, env = "QUORATE_ADMINISTRATORS", default_value = r#"[{"group":"quorate-administrators"},{"group":"system:masters"}]"#)]
+    #[arg(
+        long,
+        env = "QUORATE_ADMINISTRATORS",
+        default_value = r#"[{"group":"quorate-administrators"},{"group":"system:masters"}]"#
+    )]
     administrators: String,
     /// Signals older than this when they are counted are refused.
     #[arg(long, env = "QUORATE_MAX_SIGNAL_AGE", default_value = "168h")]
@@ -71,16 +75,21 @@ impl Arguments {
     /// The argument that cannot be used.
     fn options(&self) -> Result<Options, Error> {
         let administrators: Vec<ApproverSource> = serde_json::from_str(&self.administrators).map_err(|error| {
-            Error::Argument(format!("--administrators is no list of approver sources, such as [{{\"group\":\"admins\"}}]: {error}"))
+            Error::Argument(format!(
+                "--administrators is no list of approver sources, such as [{{\"group\":\"admins\"}}]: {error}"
+            ))
         })?;
-        let sources = |source: &ApproverSource| [&source.user, &source.group, &source.role].iter().filter(|field| field.is_some()).count();
+        let sources = |source: &ApproverSource| {
+            [&source.user, &source.group, &source.role].iter().filter(|field| field.is_some()).count()
+        };
         if administrators.iter().any(|source| sources(source) != 1) {
             let message = "--administrators: every approver source is exactly one of user, group, role".to_owned();
             return Err(Error::Argument(message));
         }
         let operator_username = self.operator_username.clone().filter(|name| !name.is_empty());
         Ok(Options {
-            operator_username: operator_username.unwrap_or_else(|| format!("system:serviceaccount:{}:quorate", self.namespace)),
+            operator_username: operator_username
+                .unwrap_or_else(|| format!("system:serviceaccount:{}:quorate", self.namespace)),
             namespace: self.namespace.clone(),
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
         })
@@ -99,7 +108,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
     tracing::info!(address = %listener.local_addr()?, namespace = options.namespace, "starting");
     let (metrics, readiness) = (Arc::new(Metrics::default()), Arc::new(Readiness::default()));
     let stop = CancellationToken::new();
-    let health = tokio::spawn(telemetry::serve(listener, metrics.clone(), readiness.clone(), stop.clone().cancelled_owned()));
+    let health =
+        tokio::spawn(telemetry::serve(listener, metrics.clone(), readiness.clone(), stop.clone().cancelled_owned()));
     let stopping = stop.clone();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -88,10 +88,22 @@ impl Default for Metrics {
         registry.register("verdicts", "Judged signals, by reason", metrics.verdicts.clone());
         registry.register("outcomes", "Finished instances, by outcome", metrics.outcomes.clone());
         registry.register("writes", "Writes to the API server, by what was written", metrics.writes.clone());
-        registry.register("failures", "Reconciliations that failed and are tried again, by controller", metrics.failures.clone());
+        registry.register(
+            "failures",
+            "Reconciliations that failed and are tried again, by controller",
+            metrics.failures.clone(),
+        );
         registry.register("live_instances", "Unfinished instances", metrics.live.clone());
-        registry.register("actor_proof", "1 while the API server provably proves who sends what", metrics.proof.clone());
-        registry.register("decision_seconds", "From seeing a signal to having persisted what it did", metrics.decision_seconds.clone());
+        registry.register(
+            "actor_proof",
+            "1 while the API server provably proves who sends what",
+            metrics.proof.clone(),
+        );
+        registry.register(
+            "decision_seconds",
+            "From seeing a signal to having persisted what it did",
+            metrics.decision_seconds.clone(),
+        );
         metrics
     }
 }

@@ -48,7 +48,10 @@ impl Changes {
 
 /// Watches every object of a kind that people write. An object that this version cannot read is logged and passed over, so that
 /// it does not stop the others. `changes` is told after the store has taken a change in.
-pub fn observe<K>(client: &Client, changes: &Changes) -> (Store<K>, impl Stream<Item = watcher::Result<K>> + Send + use<K>)
+pub fn observe<K>(
+    client: &Client,
+    changes: &Changes,
+) -> (Store<K>, impl Stream<Item = watcher::Result<K>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {

@@ -34,10 +34,7 @@ pub struct Entry {
 impl Entry {
     /// Whether the request was meant to change something and did: not refused, not a dry run.
     pub fn is_write(&self) -> bool {
-        let changes = matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        );
+        let changes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         changes && !self.dry_run && (200..300).contains(&self.code)
     }
 }
@@ -64,28 +61,20 @@ impl AuditLog {
     pub async fn entries(&self, wanted: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>> {
         use std::io::{Read as _, Seek as _};
         settle().await;
-        let mut file =
-            std::fs::File::open(&self.path).context("this control plane keeps no audit log")?;
+        let mut file = std::fs::File::open(&self.path).context("this control plane keeps no audit log")?;
         file.seek(std::io::SeekFrom::Start(self.offset))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         // The last line may still be being written.
-        let whole = text
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
-        let entries = text[..whole]
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(parse);
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let entries = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse);
         let accepted = entries.filter(|entry| entry.as_ref().map_or(true, &wanted));
         accepted.collect()
     }
 
     /// The [writes](Entry::is_write) that `wanted` accepts.
     pub async fn writes(&self, wanted: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>> {
-        self.entries(|entry| entry.is_write() && wanted(entry))
-            .await
+        self.entries(|entry| entry.is_write() && wanted(entry)).await
     }
 }
 
@@ -95,42 +84,22 @@ async fn settle() {
 }
 
 fn parse(line: &[u8]) -> Result<Entry> {
-    let event: Value =
-        serde_json::from_slice(line).context("a line of the audit log is no JSON")?;
-    let text = |pointer: &str| {
-        event
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let event: Value = serde_json::from_slice(line).context("a line of the audit log is no JSON")?;
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let impersonated = text("/impersonatedUser/username");
     let uri = text("/requestURI");
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     Ok(Entry {
         verb: text("/verb"),
-        user: if impersonated.is_empty() {
-            text("/user/username")
-        } else {
-            impersonated
-        },
+        user: if impersonated.is_empty() { text("/user/username") } else { impersonated },
         group: text("/objectRef/apiGroup"),
         resource: text("/objectRef/resource"),
         subresource: text("/objectRef/subresource"),
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
-        code: event
-            .pointer("/responseStatus/code")
-            .and_then(Value::as_u64)
-            .unwrap_or(0)
-            .try_into()
-            .unwrap_or(0),
-        dry_run: query
-            .split('&')
-            .any(|parameter| parameter.starts_with("dryRun=")),
-        received: text("/requestReceivedTimestamp")
-            .parse()
-            .context("an audit entry without time")?,
+        code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0).try_into().unwrap_or(0),
+        dry_run: query.split('&').any(|parameter| parameter.starts_with("dryRun=")),
+        received: text("/requestReceivedTimestamp").parse().context("an audit entry without time")?,
     })
 }
 
@@ -147,10 +116,7 @@ mod tests {
             "requestReceivedTimestamp":"2030-01-02T03:04:05.678901Z"}"#,
         )
         .unwrap();
-        assert_eq!(
-            (entry.user.as_str(), entry.subresource.as_str(), entry.code),
-            ("mary", "status", 200)
-        );
+        assert_eq!((entry.user.as_str(), entry.subresource.as_str(), entry.code), ("mary", "status", 200));
         assert!(entry.dry_run && !entry.is_write());
         assert_eq!(entry.received.to_string(), "2030-01-02T03:04:05.678901Z");
     }

@@ -20,20 +20,9 @@ impl ControlPlane {
     pub async fn install_chart(&self, values: &[&str]) -> Result<()> {
         let chart = root().join("charts/quorate");
         let chart = chart.to_string_lossy();
-        let mut arguments = vec![
-            "upgrade",
-            "--install",
-            RELEASE,
-            &chart,
-            "-n",
-            NAMESPACE,
-            "--create-namespace",
-        ];
+        let mut arguments = vec!["upgrade", "--install", RELEASE, &chart, "-n", NAMESPACE, "--create-namespace"];
         arguments.extend(values.iter().flat_map(|value| ["--set", value]));
-        self.helm(&arguments)
-            .await?
-            .ok()
-            .context("the chart cannot be installed")?;
+        self.helm(&arguments).await?.ok().context("the chart cannot be installed")?;
         self.wait_kinds().await
     }
 
@@ -47,27 +36,14 @@ impl ControlPlane {
             if waiting.is_empty() {
                 return Ok(());
             }
-            let names: Vec<_> = waiting
-                .iter()
-                .filter_map(|kind| kind.metadata.name.as_deref())
-                .collect();
-            ensure!(
-                Instant::now() < deadline,
-                "not established in 30 seconds: {}",
-                names.join(", ")
-            );
+            let names: Vec<_> = waiting.iter().filter_map(|kind| kind.metadata.name.as_deref()).collect();
+            ensure!(Instant::now() < deadline, "not established in 30 seconds: {}", names.join(", "));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
 fn is_established(kind: &CustomResourceDefinition) -> bool {
-    let conditions = kind
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or_default();
-    conditions
-        .iter()
-        .any(|condition| condition.type_ == "Established" && condition.status == "True")
+    let conditions = kind.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
 }

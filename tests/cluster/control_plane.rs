@@ -62,10 +62,7 @@ impl ControlPlane {
     pub async fn start(options: Options) -> Result<Self> {
         let mut attempts = 0;
         loop {
-            let folder = tempfile::Builder::new()
-                .prefix("quorate-cluster-")
-                .tempdir()?
-                .keep();
+            let folder = tempfile::Builder::new().prefix("quorate-cluster-").tempdir()?.keep();
             let people = folder.join("people");
             match Self::start_in(folder, people, &options).await {
                 Err(StartError::PortTaken) if attempts < 5 => attempts += 1,
@@ -79,42 +76,24 @@ impl ControlPlane {
     }
 
     /// Starts a control plane in an empty folder, which goes when it goes. The kubeconfigs of people go to `people`.
-    pub(super) async fn start_in(
-        folder: PathBuf,
-        people: PathBuf,
-        options: &Options,
-    ) -> Result<Self, StartError> {
+    pub(super) async fn start_in(folder: PathBuf, people: PathBuf, options: &Options) -> Result<Self, StartError> {
         let supervisor = Supervisor::new(folder.clone())?;
         let authority = Authority::create()?;
         let address = ports::free()?;
         let url = format!("https://{address}");
-        let mut cluster = Self {
-            folder,
-            people,
-            url,
-            authority,
-            supervisor: Some(supervisor),
-        };
+        let mut cluster = Self { folder, people, url, authority, supervisor: Some(supervisor) };
         cluster.write_credentials()?;
 
         let deadline = Instant::now() + options.deadline;
         let etcd = ports::free()?.port();
         cluster.run("etcd", &cluster.etcd(etcd)).await?;
-        cluster
-            .run(
-                "kube-apiserver",
-                &cluster.apiserver(address.port(), etcd, options),
-            )
-            .await?;
+        cluster.run("kube-apiserver", &cluster.apiserver(address.port(), etcd, options)).await?;
         cluster.wait_ready(deadline).await?;
         if options.controller_manager {
-            cluster
-                .run("kube-controller-manager", &cluster.controller_manager())
-                .await?;
+            cluster.run("kube-controller-manager", &cluster.controller_manager()).await?;
             cluster.wait_controllers(deadline).await?;
         }
-        std::fs::write(cluster.folder.join("url"), &cluster.url)
-            .context("cannot write the server's address")?;
+        std::fs::write(cluster.folder.join("url"), &cluster.url).context("cannot write the server's address")?;
         Ok(cluster)
     }
 
@@ -124,13 +103,7 @@ impl ControlPlane {
             return Ok(None);
         };
         let authority = Authority::load(folder)?;
-        Ok(Some(Self {
-            folder: folder.to_owned(),
-            people: people.to_owned(),
-            url,
-            authority,
-            supervisor: None,
-        }))
+        Ok(Some(Self { folder: folder.to_owned(), people: people.to_owned(), url, authority, supervisor: None }))
     }
 
     /// Lets it run on without this process.
@@ -166,24 +139,13 @@ impl ControlPlane {
     /// A client of whoever bears the token.
     pub async fn as_bearer(&self, token: &str) -> Result<kube::Client> {
         let credentials = Credentials::Token(token.to_owned());
-        kubeconfig::client(kubeconfig::compose(
-            &self.url,
-            self.authority(),
-            "bearer",
-            &credentials,
-        ))
-        .await
+        kubeconfig::client(kubeconfig::compose(&self.url, self.authority(), "bearer", &credentials)).await
     }
 
     /// A kubeconfig of a person, in memory.
     pub fn kubeconfig(&self, user: &str, groups: &[&str]) -> Result<Value> {
         let identity = self.authority.person(user, groups, VALID)?;
-        Ok(kubeconfig::compose(
-            &self.url,
-            self.authority(),
-            user,
-            &Credentials::Certificate(identity),
-        ))
+        Ok(kubeconfig::compose(&self.url, self.authority(), user, &Credentials::Certificate(identity)))
     }
 
     /// A kubeconfig of a person, as a file: always the same path for the same user and groups.
@@ -205,14 +167,8 @@ impl ControlPlane {
     /// A token of a ServiceAccount, valid for a day.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(24 * 3600),
-            ..TokenRequestSpec::default()
-        };
-        let request = TokenRequest {
-            spec,
-            ..TokenRequest::default()
-        };
+        let spec = TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, namespace);
         let answer = accounts
             .create_token_request(name, &PostParams::default(), &request)
@@ -226,17 +182,9 @@ impl ControlPlane {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{}-{number}", std::process::id());
-        let metadata = ObjectMeta {
-            name: Some(name.clone()),
-            ..ObjectMeta::default()
-        };
-        let namespace = Namespace {
-            metadata,
-            ..Namespace::default()
-        };
-        Api::all(self.admin().await?)
-            .create(&PostParams::default(), &namespace)
-            .await?;
+        let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        Api::all(self.admin().await?).create(&PostParams::default(), &namespace).await?;
         Ok(name)
     }
 
@@ -247,10 +195,7 @@ impl ControlPlane {
 
     /// The end of a server's log: `etcd`, `kube-apiserver` or `kube-controller-manager`.
     pub fn log_tail(&self, server: &str, lines: usize) -> String {
-        self.supervisor
-            .as_ref()
-            .map(|supervisor| supervisor.log_tail(server, lines))
-            .unwrap_or_default()
+        self.supervisor.as_ref().map(|supervisor| supervisor.log_tail(server, lines)).unwrap_or_default()
     }
 
     fn file(&self, name: &str) -> String {
@@ -259,12 +204,8 @@ impl ControlPlane {
 
     fn write_credentials(&self) -> Result<()> {
         self.authority.save(&self.folder)?;
-        self.authority
-            .server("kube-apiserver")?
-            .save(&self.folder, "apiserver")?;
-        self.authority
-            .person("front-proxy", &[], VALID)?
-            .save(&self.folder, "front-proxy")?;
+        self.authority.server("kube-apiserver")?.save(&self.folder, "apiserver")?;
+        self.authority.person("front-proxy", &[], VALID)?.save(&self.folder, "front-proxy")?;
         pki::save_key_pair(&self.folder, "service-accounts")?;
         let manager = self.kubeconfig("system:kube-controller-manager", &[])?;
         kubeconfig::save(&manager, &self.folder.join("controller-manager.kubeconfig"))?;
@@ -299,14 +240,8 @@ impl ControlPlane {
             format!("--client-ca-file={}", self.file("ca.crt")),
             "--authorization-mode=Node,RBAC".into(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-            format!(
-                "--service-account-key-file={}",
-                self.file("service-accounts.pub")
-            ),
-            format!(
-                "--service-account-signing-key-file={}",
-                self.file("service-accounts.key")
-            ),
+            format!("--service-account-key-file={}", self.file("service-accounts.pub")),
+            format!("--service-account-signing-key-file={}", self.file("service-accounts.key")),
             "--service-cluster-ip-range=10.0.0.0/16".into(),
             // What aggregated API servers recognize this server by.
             format!("--requestheader-client-ca-file={}", self.file("ca.crt")),
@@ -329,11 +264,8 @@ impl ControlPlane {
             ]);
         }
         if !options.mutating_admission_policies {
-            let hidden = [
-                "mutatingadmissionpolicies",
-                "mutatingadmissionpolicybindings",
-            ]
-            .map(|kind| format!("admissionregistration.k8s.io/v1/{kind}=false"));
+            let hidden = ["mutatingadmissionpolicies", "mutatingadmissionpolicybindings"]
+                .map(|kind| format!("admissionregistration.k8s.io/v1/{kind}=false"));
             flags.push(format!("--runtime-config={}", hidden.join(",")));
             flags.push("--disable-admission-plugins=MutatingAdmissionPolicy".into());
         }
@@ -353,10 +285,7 @@ impl ControlPlane {
             format!("--cluster-signing-cert-file={}", self.file("ca.crt")),
             format!("--cluster-signing-key-file={}", self.file("ca.key")),
             format!("--root-ca-file={}", self.file("ca.crt")),
-            format!(
-                "--service-account-private-key-file={}",
-                self.file("service-accounts.key")
-            ),
+            format!("--service-account-private-key-file={}", self.file("service-accounts.key")),
             "--profiling=false".into(),
         ]
     }
@@ -364,11 +293,7 @@ impl ControlPlane {
     async fn run(&mut self, server: &str, flags: &[String]) -> Result<()> {
         let mut argv = vec![program(server)?.to_string_lossy().into_owned()];
         argv.extend_from_slice(flags);
-        self.supervisor
-            .as_mut()
-            .context("not started here")?
-            .start(server, &argv)
-            .await
+        self.supervisor.as_mut().context("not started here")?.start(server, &argv).await
     }
 
     /// Waits until the server says that it is ready.
@@ -377,11 +302,8 @@ impl ControlPlane {
         config.default_retry = false;
         let client = kube::Client::try_from(config).context("no client for the new server")?;
         loop {
-            let question = http::Request::get("/readyz")
-                .body(Vec::new())
-                .context("a request")?;
-            let answer =
-                tokio::time::timeout(Duration::from_secs(5), client.request_text(question)).await;
+            let question = http::Request::get("/readyz").body(Vec::new()).context("a request")?;
+            let answer = tokio::time::timeout(Duration::from_secs(5), client.request_text(question)).await;
             if matches!(answer, Ok(Ok(_))) {
                 // Ready against somebody else's etcd does not count.
                 return self.check(deadline, "kube-apiserver");
@@ -410,18 +332,12 @@ impl ControlPlane {
                 if log.contains("address already in use") {
                     return Err(StartError::PortTaken);
                 }
-                return Err(anyhow::anyhow!(
-                    "{server} ended with status {status}. The end of its log:\n{log}"
-                )
-                .into());
+                return Err(anyhow::anyhow!("{server} ended with status {status}. The end of its log:\n{log}").into());
             }
         }
         if Instant::now() > deadline {
             let log = supervisor.log_tail(awaited, 30);
-            return Err(anyhow::anyhow!(
-                "{awaited} is not ready in time. The end of its log:\n{log}"
-            )
-            .into());
+            return Err(anyhow::anyhow!("{awaited} is not ready in time. The end of its log:\n{log}").into());
         }
         Ok(())
     }

@@ -65,10 +65,7 @@ pub async fn running_or_start(options: &Options) -> Result<(ControlPlane, bool)>
             }
         }
         if Instant::now() > deadline {
-            bail!(
-                "the control plane in {} does not get ready: try `make cluster-down`",
-                folder().display()
-            );
+            bail!("the control plane in {} does not get ready: try `make cluster-down`", folder().display());
         }
     }
 }

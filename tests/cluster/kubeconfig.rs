@@ -51,11 +51,7 @@ pub fn save(kubeconfig: &Value, path: &Path) -> Result<()> {
     // Beside and renamed, so that a reader never sees half of it.
     let new = path.with_extension("new");
     let _ = std::fs::remove_file(&new);
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     serde_json::to_writer_pretty(file, kubeconfig)?;
     std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
@@ -69,19 +65,12 @@ pub async fn client(kubeconfig: Value) -> Result<kube::Client> {
 /// A client's configuration, to change before making the client.
 pub async fn config(kubeconfig: Value) -> Result<kube::Config> {
     let kubeconfig = serde_json::from_value(kubeconfig)?;
-    Ok(kube::Config::from_custom_kubeconfig(
-        kubeconfig,
-        &kube::config::KubeConfigOptions::default(),
-    )
-    .await?)
+    Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?)
 }
 
 /// A file name for a user and groups: stable, and different for different ones.
 pub fn file_name(user: &str, groups: &[&str]) -> String {
-    let parts: Vec<String> = std::iter::once(&user)
-        .chain(groups)
-        .map(|part| escape(part))
-        .collect();
+    let parts: Vec<String> = std::iter::once(&user).chain(groups).map(|part| escape(part)).collect();
     format!("{}.kubeconfig", parts.join("+"))
 }
 

@@ -17,15 +17,9 @@
 //!
 //! Used by the integration tests (`tests/suite`) and by the example `testbed`, which the Makefile calls. It knows
 //! nothing of what the operator does.
-#![allow(
-    dead_code,
-    reason = "the tests and the testbed each use a part of the harness"
-)]
+#![allow(dead_code, reason = "the tests and the testbed each use a part of the harness")]
 #![allow(unused_imports, reason = "likewise")]
-#![allow(
-    clippy::doc_markdown,
-    reason = "names of Kubernetes kinds are words here"
-)]
+#![allow(clippy::doc_markdown, reason = "names of Kubernetes kinds are words here")]
 
 pub mod audit;
 pub mod chart;
@@ -64,10 +58,6 @@ pub fn generated() -> PathBuf {
 /// When it is not there.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let path = generated().join("bin").join(name);
-    anyhow::ensure!(
-        path.exists(),
-        "{} is missing: run `make tools`",
-        path.display()
-    );
+    anyhow::ensure!(path.exists(), "{} is missing: run `make tools`", path.display());
     Ok(path)
 }

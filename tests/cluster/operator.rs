@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::control_plane::ControlPlane;
@@ -45,16 +46,10 @@ impl OperatorOptions {
     /// The program that was built together with the one that runs: `target/PROFILE/quorate`.
     pub fn beside_this_program() -> Result<Self> {
         let this = std::env::current_exe()?;
-        let profile = this
-            .parent()
-            .and_then(std::path::Path::parent)
-            .context("this program lies in no target folder")?;
+        let profile =
+            this.parent().and_then(std::path::Path::parent).context("this program lies in no target folder")?;
         let binary = profile.join("quorate");
-        anyhow::ensure!(
-            binary.exists(),
-            "{} is missing: run `cargo build --bin quorate`",
-            binary.display()
-        );
+        anyhow::ensure!(binary.exists(), "{} is missing: run `cargo build --bin quorate`", binary.display());
         Ok(Self::of(binary))
     }
 }
@@ -72,24 +67,18 @@ const NAME: &str = "operator";
 impl Operator {
     /// Starts the operator. The chart must be installed.
     pub async fn spawn(cluster: &ControlPlane, options: OperatorOptions) -> Result<Self> {
-        let token = cluster
-            .service_account_token(&options.namespace, &options.service_account)
-            .await?;
-        let folder = tempfile::Builder::new()
-            .prefix("quorate-operator-")
-            .tempdir()?
-            .keep();
-        let mut supervisor = Supervisor::new(folder.clone())?;
-
-        let kubeconfig = folder.join("kubeconfig");
+        let token = cluster.service_account_token(&options.namespace, &options.service_account).await?;
         let credentials = Credentials::Token(token);
-        let content = kubeconfig::compose(
-            cluster.url(),
-            cluster.authority(),
-            &options.service_account,
-            &credentials,
-        );
-        kubeconfig::save(&content, &kubeconfig)?;
+        let content = kubeconfig::compose(cluster.url(), cluster.authority(), &options.service_account, &credentials);
+        Self::spawn_with(&content, options).await
+    }
+
+    /// Starts the operator with a kubeconfig for whatever cluster.
+    pub async fn spawn_with(content: &Value, options: OperatorOptions) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("quorate-operator-").tempdir()?.keep();
+        let mut supervisor = Supervisor::new(folder.clone())?;
+        let kubeconfig = folder.join("kubeconfig");
+        kubeconfig::save(content, &kubeconfig)?;
 
         let address = ports::free()?;
         let mut argv = vec![
@@ -97,25 +86,12 @@ impl Operator {
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("QUORATE_NAMESPACE={}", options.namespace),
         ];
-        argv.extend(
-            options
-                .environment
-                .iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
-        argv.push(
-            std::path::absolute(&options.binary)?
-                .to_string_lossy()
-                .into_owned(),
-        );
+        argv.extend(options.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        argv.push(std::path::absolute(&options.binary)?.to_string_lossy().into_owned());
         argv.extend(["--http-address".to_owned(), address.to_string()]);
         argv.extend(options.arguments);
         supervisor.start(NAME, &argv).await?;
-        Ok(Self {
-            supervisor,
-            address,
-            deadline: options.deadline,
-        })
+        Ok(Self { supervisor, address, deadline: options.deadline })
     }
 
     /// Where it serves `/readyz`, `/metrics` and the rest.
@@ -123,21 +99,22 @@ impl Operator {
         self.address
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32> {
+        let file = self.supervisor.folder().join(format!("{NAME}.pid"));
+        let pid = std::fs::read_to_string(file).context("the operator has no process id")?;
+        pid.trim().parse().context("the operator's process id is no number")
+    }
+
     /// Waits until it says that it is ready.
     pub async fn wait_ready(&self) -> Result<()> {
         let started = Instant::now();
         while !matches!(self.get("/readyz").await, Ok((200, _))) {
             if let Some(status) = self.exit_status() {
-                bail!(
-                    "the operator ended with status {status}. The end of its log:\n{}",
-                    self.log_tail(30)
-                );
+                bail!("the operator ended with status {status}. The end of its log:\n{}", self.log_tail(30));
             }
             if started.elapsed() > self.deadline {
-                bail!(
-                    "the operator is not ready in time. The end of its log:\n{}",
-                    self.log_tail(30)
-                );
+                bail!("the operator is not ready in time. The end of its log:\n{}", self.log_tail(30));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -154,15 +131,9 @@ impl Operator {
             stream.read_to_end(&mut answer).await?;
             anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
         };
-        let answer = tokio::time::timeout(Duration::from_secs(10), exchange)
-            .await
-            .context("no answer")??;
+        let answer = tokio::time::timeout(Duration::from_secs(10), exchange).await.context("no answer")??;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .context("no HTTP status")?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
         Ok((status, body.to_owned()))
     }
 
@@ -191,10 +162,7 @@ impl Operator {
                 return Ok(status);
             }
             if started.elapsed() > within {
-                bail!(
-                    "the operator still runs after {within:?}. The end of its log:\n{}",
-                    self.log_tail(30)
-                );
+                bail!("the operator still runs after {within:?}. The end of its log:\n{}", self.log_tail(30));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

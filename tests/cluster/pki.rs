@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SigningKey as _,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _, SanType, SigningKey as _,
 };
 use yasna::models::ObjectIdentifier;
 use yasna::tags::TAG_UTCTIME;
@@ -45,23 +45,15 @@ impl Authority {
     pub fn load(folder: &Path) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
-            std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
         };
         let key = KeyPair::from_pem(&read("ca.key")?)?;
-        Ok(Self {
-            key,
-            certificate: read("ca.crt")?,
-        })
+        Ok(Self { key, certificate: read("ca.crt")? })
     }
 
     /// Writes `ca.crt` and `ca.key`.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        Identity {
-            certificate: self.certificate.clone(),
-            key: self.key.serialize_pem(),
-        }
-        .save(folder, "ca")
+        Identity { certificate: self.certificate.clone(), key: self.key.serialize_pem() }.save(folder, "ca")
     }
 
     fn params() -> CertificateParams {
@@ -69,19 +61,14 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, NAME);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params
     }
 
     /// A certificate for a server on 127.0.0.1 and localhost.
     pub fn server(&self, name: &str) -> Result<Identity> {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
-        params
-            .subject_alt_names
-            .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -89,10 +76,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let authority = Self::params();
         let issuer = Issuer::from_params(&authority, &self.key);
-        Ok(Identity {
-            certificate: params.signed_by(&key, &issuer)?.pem(),
-            key: key.serialize_pem(),
-        })
+        Ok(Identity { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem() })
     }
 
     /// A certificate that makes its bearer `user`, member of `groups`.
@@ -104,15 +88,10 @@ impl Authority {
             writer.write_sequence(|writer| {
                 writer.next().write_der(&body);
                 write_algorithm(writer.next());
-                writer
-                    .next()
-                    .write_bitvec_bytes(&signature, signature.len() * 8);
+                writer.next().write_bitvec_bytes(&signature, signature.len() * 8);
             });
         });
-        Ok(Identity {
-            certificate: pem("CERTIFICATE", &certificate),
-            key: key.serialize_pem(),
-        })
+        Ok(Identity { certificate: pem("CERTIFICATE", &certificate), key: key.serialize_pem() })
     }
 }
 
@@ -140,15 +119,11 @@ fn person_body(key: &KeyPair, user: &str, groups: &[&str], valid: Duration) -> V
     let from = Timestamp::now() - Duration::from_hours(1);
     let until = Timestamp::now() + valid;
     // Random, unique and positive: a part of the public key, behind its first byte which says how it is encoded.
-    let serial: Vec<u8> = std::iter::once(1)
-        .chain(key.der_bytes().iter().copied().skip(1).take(15))
-        .collect();
+    let serial: Vec<u8> = std::iter::once(1).chain(key.der_bytes().iter().copied().skip(1).take(15)).collect();
 
     yasna::construct_der(|writer| {
         writer.write_sequence(|writer| {
-            writer
-                .next()
-                .write_tagged(Tag::context(0), |writer| writer.write_u8(2)); // X.509 version 3
+            writer.next().write_tagged(Tag::context(0), |writer| writer.write_u8(2)); // X.509 version 3
             writer.next().write_bigint_bytes(&serial, true);
             write_algorithm(writer.next());
             write_name(writer.next(), &[(COMMON_NAME, NAME)]);
@@ -220,13 +195,6 @@ fn write_extension(writer: DERWriter, kind: &[u64], value: impl FnOnce(DERWriter
 fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<_> = text
-        .as_bytes()
-        .chunks(64)
-        .map(String::from_utf8_lossy)
-        .collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

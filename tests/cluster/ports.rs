@@ -20,9 +20,7 @@ static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 /// # Errors
 /// When a hundred ports in a row are in use.
 pub fn free() -> anyhow::Result<SocketAddr> {
-    (0..100)
-        .find_map(|_| candidate())
-        .context("no free port found on 127.0.0.1")
+    (0..100).find_map(|_| candidate()).context("no free port found on 127.0.0.1")
 }
 
 fn candidate() -> Option<SocketAddr> {
@@ -30,9 +28,6 @@ fn candidate() -> Option<SocketAddr> {
     let random = RandomState::new().build_hasher().finish();
     let port = u16::try_from(RANGE.start + random % (RANGE.end - RANGE.start)).ok()?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let new = TAKEN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(port);
+    let new = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
     (new && TcpListener::bind(address).is_ok()).then_some(address)
 }

@@ -35,11 +35,7 @@ impl Supervisor {
             .spawn()
             .context("bash does not start")?;
         let orders = child.stdin.take();
-        Ok(Self {
-            folder,
-            child,
-            orders,
-        })
+        Ok(Self { folder, child, orders })
     }
 
     /// The folder.
@@ -49,10 +45,7 @@ impl Supervisor {
 
     /// Starts a program under a name; its output goes to the file `NAME.log` in the folder, after what is there.
     pub async fn start(&mut self, name: &str, argv: &[String]) -> Result<()> {
-        let command_line = argv
-            .iter()
-            .flat_map(|argument| [argument, "\0"])
-            .collect::<String>();
+        let command_line = argv.iter().flat_map(|argument| [argument, "\0"]).collect::<String>();
         std::fs::write(self.file(name, "argv"), command_line)?;
         for old in ["pid", "exit"] {
             let _ = std::fs::remove_file(self.file(name, old));
@@ -75,11 +68,7 @@ impl Supervisor {
 
     /// What the program ended with, as a shell gives it (128 + the signal that killed it); `None` while it runs.
     pub fn exit_status(&self, name: &str) -> Option<i32> {
-        std::fs::read_to_string(self.file(name, "exit"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+        std::fs::read_to_string(self.file(name, "exit")).ok()?.trim().parse().ok()
     }
 
     /// Where the program's output goes.
@@ -105,13 +94,8 @@ impl Supervisor {
     }
 
     fn order(&mut self, line: &str) -> Result<()> {
-        let orders = self
-            .orders
-            .as_mut()
-            .context("the supervisor takes no more orders")?;
-        orders
-            .write_all(format!("{line}\n").as_bytes())
-            .context("the supervisor is gone")
+        let orders = self.orders.as_mut().context("the supervisor takes no more orders")?;
+        orders.write_all(format!("{line}\n").as_bytes()).context("the supervisor is gone")
     }
 
     fn file(&self, name: &str, kind: &str) -> PathBuf {
@@ -130,16 +114,8 @@ impl Drop for Supervisor {
 pub fn is_alive(folder: &Path) -> bool {
     let shown = [folder.join("alive"), folder.to_path_buf()]
         .iter()
-        .find_map(|path| {
-            std::fs::metadata(path)
-                .and_then(|metadata| metadata.modified())
-                .ok()
-        });
-    shown.is_some_and(|shown| {
-        SystemTime::now()
-            .duration_since(shown)
-            .is_ok_and(|silence| silence < SILENCE)
-    })
+        .find_map(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+    shown.is_some_and(|shown| SystemTime::now().duration_since(shown).is_ok_and(|silence| silence < SILENCE))
 }
 
 /// Ends the programs of a detached (or another process's) supervisor and removes its folder.
@@ -153,8 +129,7 @@ pub async fn stop(folder: &Path) -> Result<()> {
     if folder.exists() {
         // Its supervisor was killed or the machine was restarted.
         kill_orphans(folder).await;
-        std::fs::remove_dir_all(folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     Ok(())
 }

@@ -2,8 +2,10 @@
 //!
 //! (It is not called `main.rs` because Cargo would take `tests/cluster/main.rs` for an integration test.)
 
+mod bench;
 #[path = "mod.rs"]
 mod cluster;
+mod demo;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,6 +40,12 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         groups: Vec<String>,
     },
+    /// Measure the operator against a control plane of its own
+    Bench {
+        /// Ten times less of everything: to see that it works
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 #[tokio::main]
@@ -47,6 +55,8 @@ async fn main() -> ExitCode {
         Command::Stop => kept::stop().await,
         Command::Up => up().await,
         Command::Kubeconfig { user, groups } => kubeconfig(&user, &groups),
+        Command::Demo { context } => return demo::run(context.as_deref()).await,
+        Command::Bench { quick } => bench::run(quick).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,13 +76,8 @@ async fn start() -> Result<()> {
 }
 
 fn kubeconfig(user: &str, groups: &[String]) -> Result<()> {
-    let control_plane = kept::running()?
-        .context("no control plane runs: `make cluster` or `make up` starts one")?;
-    let groups: Vec<&str> = groups
-        .iter()
-        .map(String::as_str)
-        .filter(|group| !group.is_empty())
-        .collect();
+    let control_plane = kept::running()?.context("no control plane runs: `make cluster` or `make up` starts one")?;
+    let groups: Vec<&str> = groups.iter().map(String::as_str).filter(|group| !group.is_empty()).collect();
     println!("{}", control_plane.kubeconfig_for(user, &groups)?.display());
     Ok(())
 }
@@ -92,18 +97,12 @@ async fn up() -> Result<()> {
 async fn run() -> Result<()> {
     let (control_plane, started_here) = kept::running_or_start(&Options::default()).await?;
     let _forget = started_here.then(|| Forget);
-    control_plane
-        .install_chart(&["deployment.enabled=false"])
-        .await?;
+    control_plane.install_chart(&["deployment.enabled=false"]).await?;
     let operator = Operator::spawn(&control_plane, OperatorOptions::beside_this_program()?).await?;
     operator.wait_ready().await?;
 
     println!("export KUBECONFIG={}", kept::admin_kubeconfig().display());
-    println!(
-        "The operator serves http://{} and logs to {}",
-        operator.address(),
-        operator.log().display()
-    );
+    println!("The operator serves http://{} and logs to {}", operator.address(), operator.log().display());
     println!("ready");
     watch(&control_plane, &operator).await
 }
@@ -112,10 +111,7 @@ async fn run() -> Result<()> {
 async fn watch(control_plane: &ControlPlane, operator: &Operator) -> Result<()> {
     loop {
         if let Some(status) = operator.exit_status() {
-            bail!(
-                "the operator ended with status {status}. The end of its log:\n{}",
-                operator.log_tail(30)
-            );
+            bail!("the operator ended with status {status}. The end of its log:\n{}", operator.log_tail(30));
         }
         if !control_plane.folder().exists() {
             bail!("the control plane was stopped");

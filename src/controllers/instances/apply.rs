@@ -14,6 +14,7 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use serde_json::to_vec;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +24,11 @@ const VERDICTS_AT_ONCE: usize = 16;
 /// Writes a status over the copy that it was computed from.
 ///
 /// Returns the instance as it is now, or none when it was changed meanwhile: then everything is computed again.
-pub async fn write_status(live: &Live, update: &impl serde::Serialize, instances: &Instances) -> Result<Option<Arc<Live>>, Error> {
+pub async fn write_status(
+    live: &Live,
+    update: &impl serde::Serialize,
+    instances: &Instances,
+) -> Result<Option<Arc<Live>>, Error> {
     let namespace = live.namespace().unwrap_or_default();
     let api: Api<Live> = Api::namespaced(instances.context.client.clone(), &namespace);
     let name = live.name_any();
@@ -51,7 +56,8 @@ pub async fn write_verdicts(
     key: &Key,
     instances: &Instances,
 ) -> Result<(), Error> {
-    let by_uid: HashMap<_, _> = signals.iter().map(|unjudged| (unjudged.signal.uid().unwrap_or_default(), unjudged)).collect();
+    let by_uid: HashMap<_, _> =
+        signals.iter().map(|unjudged| (unjudged.signal.uid().unwrap_or_default(), unjudged)).collect();
     let mut jobs = Vec::with_capacity(verdicts.len());
     for verdict in verdicts {
         if let Some(unjudged) = by_uid.get(&verdict.signal.uid) {
@@ -95,7 +101,9 @@ async fn write_verdict(
         }
         // Somebody else judged it, or it is gone: what the watch shows next is what counts.
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
-        Err(source) => return Err(Error::Signal { name: verdict.signal.name.clone(), source }),
+        Err(source) => {
+            return Err(Error::Signal { name: verdict.signal.name.clone(), source });
+        }
     }
     instances.signals.done(key, &verdict.signal.uid);
     Ok(())
@@ -106,11 +114,15 @@ async fn write_verdict(
 /// Returns whether it was written; if not, the object is not what it was, and looking again tells what to do.
 pub async fn write_back(parsed: &Parsed, outcome: Outcome, instances: &Instances) -> Result<bool, Error> {
     let context = &instances.context;
-    let Some(object) = &parsed.instance.spec.object else { return Ok(false) };
+    let Some(object) = &parsed.instance.spec.object else {
+        return Ok(false);
+    };
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let failed = |source| Error::Object { name: name.clone(), source };
     let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());
-    let Some(mut request) = api.get_opt(&name).await.map_err(failed)? else { return Ok(false) };
+    let Some(mut request) = api.get_opt(&name).await.map_err(failed)? else {
+        return Ok(false);
+    };
     if csr::observe(&parsed.instance, Some(&request)) != crate::engine::Object::Waiting {
         return Ok(false);
     }
@@ -136,12 +148,18 @@ pub async fn write_back(parsed: &Parsed, outcome: Outcome, instances: &Instances
 }
 
 /// The process in the snapshot is the one that opened the instance, and it is about this object.
-async fn check_process(parsed: &Parsed, request: &CertificateSigningRequest, instances: &Instances) -> Result<(), Error> {
+async fn check_process(
+    parsed: &Parsed,
+    request: &CertificateSigningRequest,
+    instances: &Instances,
+) -> Result<(), Error> {
     let name = parsed.instance.name_any();
     let refused = |why: &str| Error::WriteBackRefused { name: name.clone(), why: why.to_owned() };
     let revision = parsed.status.revision.as_deref().unwrap_or_default();
     let found = instances.context.revisions.load(revision).await?.ok_or_else(|| refused("its snapshot is gone"))?;
-    let Some((process, spec)) = &found.content.process else { return Err(refused("its snapshot names no process")) };
+    let Some((process, spec)) = &found.content.process else {
+        return Err(refused("its snapshot names no process"));
+    };
     if parsed.instance.spec.process_ref.as_ref().is_none_or(|reference| reference.name != *process) {
         return Err(refused("its snapshot names another process"));
     }
@@ -166,7 +184,9 @@ fn decided_by(parsed: &Parsed) -> String {
 /// The comments of the rejections of the last step: the requester sees them (rule 28), the status never holds them.
 async fn comments(parsed: &Parsed, instances: &Instances) -> Result<String, Error> {
     let decisions = parsed.status.decisions.iter().rev();
-    let Some(last) = decisions.clone().find(|decision| decision.decision == Decision::Reject) else { return Ok(String::new()) };
+    let Some(last) = decisions.clone().find(|decision| decision.decision == Decision::Reject) else {
+        return Ok(String::new());
+    };
     let rejections = decisions.filter(|decision| {
         decision.decision == Decision::Reject && decision.step == last.step && decision.visit == last.visit
     });
@@ -176,9 +196,12 @@ async fn comments(parsed: &Parsed, instances: &Instances) -> Result<String, Erro
     for rejection in rejections.take(5) {
         let found = api.get_opt(&rejection.signal.name).await;
         let found = found.map_err(|source| Error::Signal { name: rejection.signal.name.clone(), source })?;
-        let comment = found.filter(|signal| signal.uid().as_deref() == Some(&rejection.signal.uid)).and_then(|signal| signal.spec.comment);
+        let comment = found
+            .filter(|signal| signal.uid().as_deref() == Some(&rejection.signal.uid))
+            .and_then(|signal| signal.spec.comment);
         if let Some(comment) = comment.filter(|comment| !comment.trim().is_empty()) {
-            told.push_str(&format!("; {}: {}", rejection.actor, comment.trim()));
+            // Writing into a String cannot fail.
+            let _ = write!(told, "; {}: {}", rejection.actor, comment.trim());
         }
     }
     Ok(told)

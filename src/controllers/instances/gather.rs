@@ -3,7 +3,7 @@
 use super::live::Parsed;
 use super::signals::{Unjudged, fact};
 use super::{Error, Instances};
-use crate::api::{ApprovalProcess, WorkflowDefinitionSpec};
+use crate::api::{ApprovalProcess, WorkflowDefinitionSpec, condition};
 use crate::controllers::Context;
 use crate::directory::Snapshot;
 use crate::engine::graph::{Fault, Graph, check, compile};
@@ -29,7 +29,7 @@ pub struct Gathered {
 enum Found {
     Missing(String),
     Faulty { name: String, faults: Vec<Fault> },
-    Usable { graph: Arc<Graph>, revision: String, content: Option<Content> },
+    Usable { graph: Arc<Graph>, revision: String, content: Option<Box<Content>> },
 }
 
 impl Gathered {
@@ -63,7 +63,7 @@ impl Gathered {
     /// The snapshot that must be stored before an instance starts on it; none where it is stored.
     pub fn snapshot(&self) -> Option<&Content> {
         match &self.definition {
-            Found::Usable { content, .. } => content.as_ref(),
+            Found::Usable { content, .. } => content.as_deref(),
             _ => None,
         }
     }
@@ -93,7 +93,14 @@ pub async fn gather(parsed: Parsed, signals: &[Unjudged], instances: &Instances)
         None => to_start_on(&parsed, &directory, context)?,
     };
     let object = if finished { Object::None } else { observe(&parsed, context).await? };
-    Ok(Gathered { signals: signals.iter().map(|unjudged| fact(&unjudged.signal)).collect(), parsed, definition, directory, proof, object })
+    Ok(Gathered {
+        signals: signals.iter().map(|unjudged| fact(&unjudged.signal)).collect(),
+        parsed,
+        definition,
+        directory,
+        proof,
+        object,
+    })
 }
 
 /// The snapshot that a started instance runs on.
@@ -101,7 +108,7 @@ async fn running_on(revision: &str, context: &Context) -> Result<Found, Error> {
     use crate::controllers::revisions::Error as RevisionError;
     match context.revisions.load(revision).await {
         Ok(Some(found)) => Ok(match &found.graph {
-            Ok(graph) => Found::Usable { graph: Arc::new(graph.clone()), revision: revision.to_owned(), content: None },
+            Ok(graph) => Found::Usable { graph: graph.clone(), revision: revision.to_owned(), content: None },
             Err(faults) => Found::Faulty { name: format!("ControllerRevision {revision}"), faults: faults.clone() },
         }),
         Ok(None) => Ok(Found::Missing(format!(
@@ -120,27 +127,39 @@ fn to_start_on(parsed: &Parsed, directory: &Snapshot, context: &Context) -> Resu
         None => None,
         Some(process) => match context.processes.get(&ObjectRef::<ApprovalProcess>::new(&process.name)) {
             Some(found) => Some((process.name.clone(), found.spec.clone())),
-            None => return Ok(Found::Missing(format!("ApprovalProcess {}, which opened this, does not exist any more", process.name))),
+            None => {
+                return Ok(Found::Missing(format!(
+                    "ApprovalProcess {}, which opened this, does not exist any more",
+                    process.name
+                )));
+            }
         },
     };
     let (name, workflow) = match (&spec.workflow_ref, &spec.workflow) {
         (Some(reference), _) => match context.definitions.get(&ObjectRef::new(&reference.name)) {
             Some(definition) => (reference.name.clone(), definition.spec.clone()),
             None => {
-                let why = format!("spec.workflowRef: there is no WorkflowDefinition {} yet; this starts as soon as it exists", reference.name);
+                let why = format!(
+                    "spec.workflowRef: there is no WorkflowDefinition {} yet; this starts as soon as it exists",
+                    reference.name
+                );
                 return Ok(Found::Missing(why));
             }
         },
         (None, Some(workflow)) => (String::new(), workflow.clone()),
-        (None, None) => return Ok(Found::Missing("spec has neither workflowRef nor workflow; create it again with one".to_owned())),
+        (None, None) => {
+            return Ok(Found::Missing(
+                "spec has neither workflowRef nor workflow; create it again with one".to_owned(),
+            ));
+        }
     };
     let shown = if name.is_empty() { "spec.workflow".to_owned() } else { format!("WorkflowDefinition {name}") };
     match usable(&workflow, directory) {
         Err(faults) => Ok(Found::Faulty { name: shown, faults }),
         Ok(graph) => {
-            let content = Content { workflow_name: name, workflow, process };
-            let revision = content.name().map_err(crate::controllers::revisions::Error::from)?;
-            Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(content) })
+            let snapshot = Content { workflow_name: name, workflow, process };
+            let revision = snapshot.name().map_err(crate::controllers::revisions::Error::from)?;
+            Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(Box::new(snapshot)) })
         }
     }
 }
@@ -151,13 +170,18 @@ fn usable(workflow: &WorkflowDefinitionSpec, directory: &Snapshot) -> Result<Gra
     if faults.is_empty() { Ok(graph) } else { Err(faults) }
 }
 
-/// What the object that waits looks like. The watch's word is enough as long as it waits; anything final is read again.
+/// What the object that waits looks like. The watch's word is enough as long as it waits; anything final is read again, and so
+/// is what was just written.
 async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
-    let Some(object) = &parsed.instance.spec.object else { return Ok(Object::None) };
+    let Some(object) = &parsed.instance.spec.object else {
+        return Ok(Object::None);
+    };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let watched = context.requests.get(&ObjectRef::<CertificateSigningRequest>::new(name));
     let seen = csr::observe(&parsed.instance, watched.as_deref());
-    if seen == Object::Waiting {
+    let completed = condition(&parsed.status.conditions, "Completed");
+    let writing_back = completed.is_some_and(|completed| completed.reason == "WritingBack");
+    if seen == Object::Waiting && !writing_back {
         return Ok(seen);
     }
     let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());

@@ -25,12 +25,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use live::{Live, Written};
-use signals::Signals;
 pub use signals::Key;
+use signals::Signals;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often one turn computes again after it has changed something itself.
@@ -103,7 +103,7 @@ pub struct Instances {
     store: Store<Live>,
     written: Written,
     signals: Signals,
-    signals_listed: AtomicBool,
+    signals_listed: watch::Sender<bool>,
     failures: Mutex<HashMap<Key, u32>>,
 }
 
@@ -114,9 +114,8 @@ impl Instances {
     /// When a watch ended for good.
     pub async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
         self.store.wait_until_ready().await?;
-        while !self.signals_listed.load(Ordering::Acquire) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        // The sender lives as long as this does, so waiting cannot fail.
+        self.signals_listed.subscribe().wait_for(|listed| *listed).await.ok();
         Ok(())
     }
 
@@ -153,7 +152,7 @@ pub fn run(
         store: store.clone(),
         written: Written::default(),
         signals: Signals::default(),
-        signals_listed: AtomicBool::new(false),
+        signals_listed: watch::Sender::new(false),
         failures: Mutex::default(),
     });
     let (retry, retries) = mpsc::unbounded::<Key>();
@@ -199,14 +198,15 @@ fn watch_unfinished(
     instances: Arc<Instances>,
 ) -> impl Stream<Item = watcher::Result<Live>> + Send + use<> {
     let api: Api<Live> = Api::all(context.client.clone());
-    let events = watcher(api, watcher::Config::default().fields("status.outcome=")).default_backoff().map(move |event| {
-        event.map(|event| {
-            if let watcher::Event::Delete(live) = &event {
-                instances.written.forget(live);
-            }
-            event.modify(Live::compact)
-        })
-    });
+    let events =
+        watcher(api, watcher::Config::default().fields("status.outcome=")).default_backoff().map(move |event| {
+            event.map(|event| {
+                if let watcher::Event::Delete(live) = &event {
+                    instances.written.forget(live);
+                }
+                event.modify(Live::compact)
+            })
+        });
     reflector(writer, events).applied_objects()
 }
 
@@ -219,7 +219,7 @@ fn watch_unjudged(context: &Context, instances: Arc<Instances>) -> impl Stream<I
                 let listed = matches!(event, watcher::Event::InitDone);
                 let keys = instances.signals.apply(event);
                 if listed {
-                    instances.signals_listed.store(true, Ordering::Release);
+                    instances.signals_listed.send_replace(true);
                 }
                 keys
             }
@@ -236,6 +236,8 @@ fn reference(key: &Key) -> ObjectRef<Live> {
     ObjectRef::<Live>::new(&key.1).within(&key.0)
 }
 
+// The controller hands over Arcs.
+#[allow(clippy::needless_pass_by_value)]
 fn give_up_for_now(live: Arc<Live>, _: &Error, instances: Arc<Instances>) -> Action {
     Action::requeue(backoff(instances.failed(&key_of(&live))))
 }
@@ -303,6 +305,10 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
     }
     let uid = parsed.instance.uid().unwrap_or_default();
     apply::write_verdicts(&plan.verdicts, &signals, &uid, key, instances).await?;
+    // It ended before its signals could be judged: now they can.
+    if plan.status.outcome.is_some() && plan.verdicts.len() < signals.len() {
+        return Ok(Turn::Again);
+    }
     if let Some(outcome) = plan.write_back {
         let mut decided = parsed.clone();
         decided.status = plan.status;
@@ -336,7 +342,10 @@ async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
     let signals = instances.signals.of(key);
     let found = api.get_opt(&key.1).await.map_err(|source| Error::Api { name: key.1.clone(), source })?;
     let Some(live) = found else {
-        let message = format!("spec.instance: there is no WorkflowInstance {} in namespace {}; name one that exists", key.1, key.0);
+        let message = format!(
+            "spec.instance: there is no WorkflowInstance {} in namespace {}; name one that exists",
+            key.1, key.0
+        );
         let verdicts: Vec<_> = signals
             .iter()
             .map(|unjudged| Verdict {

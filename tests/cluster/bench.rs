@@ -1,0 +1,164 @@
+//! `make bench`: what the operator does on this machine, on one fresh control plane, against its goals.
+//!
+//! Everything is bounded in count and time. A bench reports; it fails only when something does not work, such as an
+//! instance with the wrong outcome. The parts, in order:
+//!
+//! - [`ceiling`]: what the server alone does, with the admission policies but without the operator
+//! - [`decisions`]: instances with two approvals each: flat out, one at a time, at half load; fifty approvals at once
+//! - [`crowd`]: ten thousand instances that wait: memory, and restarts with them
+//! - [`engine`]: the decision logic alone
+//!
+//! [`load`] asks and approves as people do, [`observed`] reads what processes and servers tell about themselves, and
+//! [`report`] shows it.
+
+mod ceiling;
+mod crowd;
+mod decisions;
+mod engine;
+mod load;
+mod observed;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cluster::chart::{NAMESPACE, RELEASE};
+use crate::cluster::{ControlPlane, Operator, OperatorOptions, Options, root};
+use load::Load;
+use observed::Busy;
+use report::{Goal, Report};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// How long the server is driven to its ceiling, for each kind of write.
+    ceiling: Duration,
+    /// How long each number of writers is tried before.
+    probe: Duration,
+    /// Instances flat out.
+    flat_out: usize,
+    /// Instances one at a time.
+    quiet: usize,
+    /// How long half load is kept up.
+    half_load: Duration,
+    /// People who approve one instance at once.
+    people: u32,
+    /// Instances that wait.
+    waiting: usize,
+    /// Of these, those that are decided while the operator is down.
+    decided_while_down: usize,
+    /// How long each question is put to the engine.
+    engine: Duration,
+}
+
+const WHOLE: Size = Size {
+    ceiling: Duration::from_secs(8),
+    probe: Duration::from_secs(2),
+    flat_out: 1500,
+    quiet: 50,
+    half_load: Duration::from_secs(20),
+    people: 50,
+    waiting: 10_000,
+    decided_while_down: 100,
+    engine: Duration::from_secs(2),
+};
+
+const QUICK: Size = Size {
+    ceiling: Duration::from_millis(800),
+    probe: Duration::from_millis(300),
+    flat_out: 150,
+    quiet: 5,
+    half_load: Duration::from_secs(2),
+    people: 50,
+    waiting: 1000,
+    decided_while_down: 10,
+    engine: Duration::from_millis(200),
+};
+
+/// How many instances, and how many writers, are under way at the same time where that is not what is measured.
+const AT_ONCE: usize = 64;
+
+/// Measures everything, prints the table and keeps it in `target/bench.json`.
+pub async fn run(quick: bool) -> Result<()> {
+    let size = if quick { QUICK } else { WHOLE };
+    let started = Instant::now();
+    let mut report = Report::default();
+
+    say("starting a control plane");
+    let options = Options { audit: false, ..Options::default() };
+    let cluster = ControlPlane::start(options).await?;
+    cluster.install_chart(&["deployment.enabled=false"]).await?;
+    let load = Load::prepare(&cluster).await?;
+
+    say("the server alone");
+    let ceiling = ceiling::measure(&cluster, &load, size).await?;
+    report.figure("server alone, creates", ceiling.creates.rate, "/s");
+    report.figure("server alone, status writes", ceiling.updates.rate, "/s");
+    report.raw("ceiling", &ceiling);
+
+    let mut operator = Operator::spawn(&cluster, OperatorOptions::beside_this_program()?).await?;
+    operator.wait_ready().await?;
+
+    say("one instance at a time");
+    let quiet = decisions::one_at_a_time(&operator, &load, size.quiet).await?;
+    report.figure("decision to status, quiet, p50", quiet.decision.p50, "ms");
+    report.figure("decision to status, quiet, p99", quiet.decision.p99, "ms");
+    report.figure("the operator's writes per instance, quiet", quiet.writes_per_instance, "");
+    report.raw("quiet", &quiet);
+
+    say("instances with two approvals, flat out");
+    let flat_out = decisions::flat_out(&cluster, &operator, &load, size.flat_out).await?;
+    let limit = ceiling.of_mix(flat_out.creates, flat_out.updates);
+    report.figure("completed instances, two approvals each", flat_out.rate, "/s");
+    report.figure("the operator's writes per instance, flat out", flat_out.writes_per_instance, "");
+    report.figure("writes to the server, flat out", flat_out.writes_per_second, "/s");
+    report.goal("of what the server alone does", flat_out.writes_per_second / limit, "", Goal::AtLeast(0.7));
+    report.raw("flatOut", &flat_out);
+    report.raw("ceilingOfThisMix", &limit);
+
+    say("at half load");
+    let half = decisions::at_rate(&cluster, &operator, &load, flat_out.rate / 2.0, size.half_load).await?;
+    report.goal("decision to status, half load, p50", half.decision.p50, "ms", Goal::AtMost(20.0));
+    report.goal("decision to status, half load, p99", half.decision.p99, "ms", Goal::AtMost(100.0));
+    report.raw("halfLoad", &half);
+
+    say("everybody at once");
+    let at_once = decisions::all_at_once(&cluster, &operator, &load, size.people).await?;
+    report.goal("simultaneous approvals that counted", at_once.counted, "", Goal::AtLeast(at_once.people));
+    report.goal("simultaneous approvals refused to clients", at_once.refused, "", Goal::AtMost(0.0));
+    report.figure("simultaneous approvals, first to completed", at_once.seconds * 1000.0, "ms");
+    report.raw("allAtOnce", &at_once);
+
+    say("instances that wait, and restarts with them");
+    let crowd = crowd::measure(&cluster, &mut operator, &load, size).await?;
+    report.goal("memory with them waiting", crowd.settled_mib(), "MiB", Goal::AtMost(64.0));
+    report.figure("memory at most, ever", crowd.peak_mib(), "MiB");
+    report.goal("caught up after a restart", crowd.caught_up_seconds, "s", Goal::AtMost(5.0));
+    report.goal("writes of a restart with nothing to do", crowd.idle_restart_writes, "", Goal::AtMost(0.0));
+    report.raw("crowd", &crowd);
+    operator.terminate(Duration::from_secs(15)).await?;
+
+    say("the engine alone");
+    let engine = engine::measure(size.engine)?;
+    report.figure("engine, computations of one signal", engine.single_per_second, "/s");
+    report.figure("engine, 1,000 signals in one batch", engine.batch_ms, "ms");
+    report.raw("engine", &engine);
+
+    report.raw("size", &json!({ "quick": quick, "waiting": size.waiting, "seconds": started.elapsed().as_secs_f64() }));
+    report.raw("machine", &Busy::machine());
+    report.show();
+    let path = report.save(&root().join("target/bench.json"))?;
+    println!("\n{} seconds; every figure is in {}", started.elapsed().as_secs(), path.display());
+    Ok(())
+}
+
+/// The operator, as the server knows it.
+async fn as_operator(cluster: &ControlPlane) -> Result<kube::Client> {
+    cluster.as_bearer(&cluster.service_account_token(NAMESPACE, RELEASE).await?).await
+}
+
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}

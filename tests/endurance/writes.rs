@@ -1,0 +1,67 @@
+//! How much the operator writes, as the API server's audit log tells it.
+
+use crate::load::{control_plane, definition, finished, instance, open, operator, people, signal, verdicts};
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+use quorate::api::Decision;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Per instance at most steps + counted signals + 2 status writes, plus one verdict per signal; and a restart with nothing to
+/// do writes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_per_instance_are_bounded_and_a_restart_writes_nothing() -> Result<()> {
+    const INSTANCES: usize = 20;
+    let cluster = control_plane().await?;
+    let mut first = operator(&cluster).await?;
+    let admin = cluster.admin().await?;
+    let namespace = cluster.temp_namespace("writes").await?;
+    definition(&admin, "pair", 2).await?;
+    let names: Vec<_> = (0..INSTANCES).map(|number| format!("request-{number}")).collect();
+    try_join_all(names.iter().map(|name| instance(&admin, &namespace, name, "pair"))).await?;
+    for name in &names {
+        open(&admin, &namespace, name).await?;
+    }
+    let people = people(&cluster, 2).await?;
+    for (person, client) in &people {
+        // One after the other, so that every signal may cost its own write.
+        for name in &names[..INSTANCES / 2] {
+            signal(client, &namespace, &format!("{name}-{person}"), name, Decision::Approve).await?;
+        }
+    }
+    for name in &names[..INSTANCES / 2] {
+        finished(&admin, &namespace, name).await?;
+    }
+    let signals = verdicts(&admin, &namespace, INSTANCES).await?;
+    let written = cluster.audit().writes(|entry| entry.namespace == namespace && entry.subresource == "status").await?;
+    let mut per_object: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for entry in &written {
+        *per_object.entry((entry.resource.as_str(), entry.name.as_str())).or_default() += 1;
+    }
+    let (steps, counted) = (1, 2);
+    for ((resource, name), count) in &per_object {
+        let allowed = match *resource {
+            "workflowinstances" => steps + counted + 2,
+            "approvalsignals" => 1,
+            other => anyhow::bail!("status of {other} {name} was written"),
+        };
+        ensure!(*count <= allowed, "{resource} {name} was written {count} times, {allowed} are allowed");
+    }
+    ensure!(per_object.keys().filter(|(resource, _)| *resource == "approvalsignals").count() == signals.len());
+
+    ensure!(first.terminate(Duration::from_secs(15)).await? == 0, "the operator stops cleanly");
+    let log = cluster.audit().since_now().await;
+    let mut second = operator(&cluster).await?;
+    // What was there before is looked at before what comes now.
+    instance(&admin, &namespace, "probe", "pair").await?;
+    open(&admin, &namespace, "probe").await?;
+    ensure!(second.terminate(Duration::from_secs(15)).await? == 0, "the operator stops cleanly");
+    let written = log
+        .writes(|entry| {
+            let probe = entry.name == "probe" || entry.resource == "events";
+            entry.user.contains(":quorate") && entry.resource != "selfsubjectreviews" && !probe
+        })
+        .await?;
+    let told: Vec<_> = written.iter().map(|entry| format!("{} {}/{} {}", entry.verb, entry.resource, entry.subresource, entry.name)).collect();
+    written.is_empty().then_some(()).with_context(|| format!("a restart with nothing to do wrote {told:?}"))
+}
