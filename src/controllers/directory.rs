@@ -3,10 +3,9 @@
 use crate::api::{BusinessRole, Identity};
 use crate::directory::Snapshot;
 use crate::runtime::clock::Clock;
-use crate::runtime::watch::{Changes, observe};
+use crate::runtime::watch::{Changes, Synced, observe};
 use futures::Stream;
 use kube::runtime::reflector::Store;
-use kube::runtime::reflector::store::WriterDropped;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,14 +29,15 @@ impl Directory {
     /// Starts to watch the directory. The streams must be polled for it to be kept up to date: their controllers do.
     pub fn observe(
         client: &Client,
+        synced: &Synced,
     ) -> (
         Self,
         impl Stream<Item = watcher::Result<Identity>> + Send + use<>,
         impl Stream<Item = watcher::Result<BusinessRole>> + Send + use<>,
     ) {
         let changes = Changes::default();
-        let (identities, identity_stream) = observe::<Identity>(client, &changes);
-        let (roles, role_stream) = observe::<BusinessRole>(client, &changes);
+        let (identities, identity_stream) = observe::<Identity>(client, &changes, synced);
+        let (roles, role_stream) = observe::<BusinessRole>(client, &changes, synced);
         let built = Mutex::new((u64::MAX, Arc::default()));
         (Self { identities, roles, changes, built }, identity_stream, role_stream)
     }
@@ -58,15 +58,6 @@ impl Directory {
             *built = (count, Arc::new(snapshot));
         }
         built.1.clone()
-    }
-
-    /// Resolves when both watches have been read through once.
-    ///
-    /// # Errors
-    /// When a watch ended for good.
-    pub async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
-        self.identities.wait_until_ready().await?;
-        self.roles.wait_until_ready().await
     }
 
     /// Tells of validities that begin or end, for ever: nothing was edited then, and yet somebody comes or goes.

@@ -20,7 +20,7 @@ use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
 use crate::runtime::telemetry::{Metrics, Readiness, word};
-use crate::runtime::watch::{Changes, observe};
+use crate::runtime::watch::{Changes, Synced, observe};
 use directory::Directory;
 use futures::StreamExt;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -51,10 +51,10 @@ pub enum Error {
     /// The proof cannot be set up.
     #[error(transparent)]
     Proof(#[from] crate::proof::Error),
-    /// A watch ended for good.
-    #[error("a watch ended: {0}")]
-    Watch(#[from] kube::runtime::reflector::store::WriterDropped),
 }
+
+/// Definitions, processes, identities, roles, certificate requests, instances, signals.
+const WATCHES: usize = 7;
 
 /// What every controller shares.
 pub struct Context {
@@ -62,6 +62,8 @@ pub struct Context {
     pub client: Client,
     /// What the operator was started with.
     pub options: Options,
+    /// Whether every watch has been read through once: nothing is done before.
+    pub synced: Synced,
     /// The moment.
     pub clock: Arc<Clock>,
     /// The proof of the actor.
@@ -110,17 +112,19 @@ pub async fn run(
         readiness.clone(),
     )?;
     let (definition_changes, process_changes) = (Changes::default(), Changes::default());
-    let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes);
-    let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes);
+    let synced = Synced::of(WATCHES);
+    let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes, &synced);
+    let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes, &synced);
     let (requests, request_writer) = kube::runtime::reflector::store();
     let request_events =
         watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let request_stream = crate::runtime::watch::touched(request_events, request_writer, Changes::default());
-    let (directory, identity_stream, role_stream) = Directory::observe(&client);
+    let request_stream = crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part());
+    let (directory, identity_stream, role_stream) = Directory::observe(&client, &synced);
     let context = Arc::new(Context {
         events: Events::start(client.clone(), options.namespace.clone(), metrics.clone()),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
+        synced,
         clock,
         prover: Arc::new(prover),
         directory,
@@ -146,27 +150,23 @@ pub async fn run(
         );
     };
     let ready = async {
-        context.definitions.wait_until_ready().await?;
-        context.processes.wait_until_ready().await?;
-        context.requests.wait_until_ready().await?;
-        context.directory.wait_until_ready().await?;
-        instances.wait_until_ready().await?;
+        context.synced.wait().await;
         readiness.synced.store(true, Ordering::Release);
         tracing::info!("caches are synced");
-        std::future::pending::<Result<(), Error>>().await
     };
     let background = async {
         tokio::join!(
+            ready,
             context.prover.run(),
             context.directory.tell_validity_changes(&context.clock),
             instances.count(&metrics)
         );
     };
     tokio::select! {
-        () = loops => Ok(()),
-        ended = ready => if stop.is_cancelled() { Ok(()) } else { ended },
-        () = background => Ok(()),
+        () = loops => {}
+        () = background => {}
     }
+    Ok(())
 }
 
 /// What a controller does with the stream of its results: failures are logged and counted, here and nowhere else.

@@ -96,10 +96,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     if !csr::waits(&csr) {
         return Ok(Action::await_change());
     }
-    for ready in [context.processes.wait_until_ready().await, context.definitions.wait_until_ready().await] {
-        ready.ok();
-    }
-    context.directory.wait_until_ready().await.ok();
+    context.synced.wait().await;
     let name = csr.name_any();
     let decoded = csr::requested(&csr);
     let requested = decoded.clone().unwrap_or_default();

@@ -171,8 +171,7 @@ async fn keep<K: Checked + Send + Sync + 'static>(
 }
 
 async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<Action, kube::Error> {
-    context.directory.wait_until_ready().await.ok();
-    context.definitions.wait_until_ready().await.ok();
+    context.synced.wait().await;
     let faults = object.faults(&context);
     let mut fresh = (*object).clone();
     let generation = object.meta().generation;

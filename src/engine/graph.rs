@@ -182,6 +182,10 @@ pub fn compile(spec: &WorkflowDefinitionSpec) -> Result<Graph, Vec<Fault>> {
     if faults.is_empty() {
         faults.extend(unreachable(&graph));
         faults.extend(approval_by_rejection(&graph));
+        if graph.end(&graph.start) == Some(Outcome::Approved) {
+            let message = format!("{} ends Approved before anybody was asked; start with an approval", graph.start);
+            faults.push(fault("spec.start", message));
+        }
     }
     if faults.is_empty() { Ok(graph) } else { Err(faults) }
 }

@@ -46,11 +46,43 @@ impl Changes {
     }
 }
 
+/// Whether every watch has been read through once.
+///
+/// The stores of the client library can tell that too, but only one task at a time: of several that wait for one store, all but
+/// the last are never woken (seen with kube 5.0, `DelayedInit`). So whoever has to wait, waits here.
+#[derive(Clone, Debug)]
+pub struct Synced(Arc<watch::Sender<usize>>);
+
+impl Synced {
+    /// For so many watches.
+    #[must_use]
+    pub fn of(watches: usize) -> Self {
+        Self(Arc::new(watch::Sender::new(watches)))
+    }
+
+    /// What one watch calls each time it has been read through; the first time counts.
+    pub fn part(&self) -> impl FnMut() + Send + use<> {
+        let (missing, mut told) = (self.0.clone(), false);
+        move || {
+            if !std::mem::replace(&mut told, true) {
+                missing.send_modify(|missing| *missing = missing.saturating_sub(1));
+            }
+        }
+    }
+
+    /// Resolves when every watch has been read through.
+    pub async fn wait(&self) {
+        // The sender lives as long as this does, so waiting cannot fail.
+        self.0.subscribe().wait_for(|missing| *missing == 0).await.ok();
+    }
+}
+
 /// Watches every object of a kind that people write. An object that this version cannot read is logged and passed over, so that
 /// it does not stop the others. `changes` is told after the store has taken a change in.
 pub fn observe<K>(
     client: &Client,
     changes: &Changes,
+    synced: &Synced,
 ) -> (Store<K>, impl Stream<Item = watcher::Result<K>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -63,7 +95,7 @@ where
             Err(error) => Some(Err(error)),
         }
     });
-    (store, touched(events, writer, changes.clone()))
+    (store, touched(events, writer, changes.clone(), synced.part()))
 }
 
 /// Keeps a store up to date with a stream of watch events, and yields every object that was touched, deleted ones too.
@@ -71,6 +103,7 @@ pub fn touched<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     writer: Writer<K>,
     changes: Changes,
+    mut synced: impl FnMut() + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<K>> + Send
 where
     K: Resource + Lookup + Clone + Send + Sync + 'static,
@@ -95,7 +128,10 @@ where
             Ok(watcher::Event::InitApply(object)) => {
                 generations.insert(key(object), stamp(object));
             }
-            Ok(watcher::Event::InitDone) => changes.announce(),
+            Ok(watcher::Event::InitDone) => {
+                changes.announce();
+                synced();
+            }
             Err(error) => tracing::warn!(%error, "watch interrupted, trying again"),
         })
         .touched_objects()

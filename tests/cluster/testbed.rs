@@ -40,6 +40,12 @@ enum Command {
         #[arg(long, value_delimiter = ',')]
         groups: Vec<String>,
     },
+    /// Tell how two of five people approve a certificate, on a control plane of its own
+    Demo {
+        /// Play on the cluster of this context of your kubeconfig instead, and leave it as it was
+        #[arg(long)]
+        context: Option<String>,
+    },
     /// Measure the operator against a control plane of its own
     Bench {
         /// Ten times less of everything: to see that it works

@@ -126,7 +126,7 @@ impl Drop for InProcess {
 /// Plays the story once for every n, until the operator lives through it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r34_killed_after_every_write_the_end_is_the_same() -> Result<()> {
-    quorate::runtime::telemetry::log("error", quorate::runtime::telemetry::LogFormat::Human).ok();
+    quorate::runtime::telemetry::log(&std::env::var("QUORATE_LOG").unwrap_or_else(|_| "error".to_owned()), quorate::runtime::telemetry::LogFormat::Human).ok();
     let cluster = control_plane().await?;
     let token = cluster.service_account_token(NAMESPACE, "quorate").await?;
     let operator = kubeconfig(&cluster, &token)?;

@@ -58,6 +58,7 @@ impl Cluster {
     pub async fn spawn_operator(plane: &ControlPlane) -> Operator {
         let options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
         let operator = Operator::spawn(plane, options).await.unwrap();
+        eprintln!("LOG {}", operator.log().display());
         operator.wait_ready().await.unwrap();
         operator
     }

@@ -20,7 +20,7 @@ use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
 use gather::gather;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
-use kube::runtime::reflector::store::{Writer, WriterDropped};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
@@ -30,7 +30,6 @@ use signals::Signals;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often one turn computes again after it has changed something itself.
@@ -103,22 +102,10 @@ pub struct Instances {
     store: Store<Live>,
     written: Written,
     signals: Signals,
-    signals_listed: watch::Sender<bool>,
     failures: Mutex<HashMap<Key, u32>>,
 }
 
 impl Instances {
-    /// Resolves when the watches have been read through once.
-    ///
-    /// # Errors
-    /// When a watch ended for good.
-    pub async fn wait_until_ready(&self) -> Result<(), WriterDropped> {
-        self.store.wait_until_ready().await?;
-        // The sender lives as long as this does, so waiting cannot fail.
-        self.signals_listed.subscribe().wait_for(|listed| *listed).await.ok();
-        Ok(())
-    }
-
     /// Keeps the gauge of unfinished instances, for ever.
     pub async fn count(&self, metrics: &Metrics) {
         loop {
@@ -152,7 +139,6 @@ pub fn run(
         store: store.clone(),
         written: Written::default(),
         signals: Signals::default(),
-        signals_listed: watch::Sender::new(false),
         failures: Mutex::default(),
     });
     let (retry, retries) = mpsc::unbounded::<Key>();
@@ -207,11 +193,19 @@ fn watch_unfinished(
                 event.modify(Live::compact)
             })
         });
-    reflector(writer, events).applied_objects()
+    let mut synced = context.synced.part();
+    reflector(writer, events)
+        .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                synced();
+            }
+        })
+        .applied_objects()
 }
 
 /// Watches the signals that have no verdict yet, and yields the instances that they are for.
 fn watch_unjudged(context: &Context, instances: Arc<Instances>) -> impl Stream<Item = Key> + Send + use<> {
+    let mut synced = context.synced.part();
     let api: Api<ApprovalSignal> = Api::all(context.client.clone());
     watcher(api, watcher::Config::default().fields("status.reason=")).default_backoff().flat_map(move |event| {
         let keys = match event {
@@ -219,7 +213,7 @@ fn watch_unjudged(context: &Context, instances: Arc<Instances>) -> impl Stream<I
                 let listed = matches!(event, watcher::Event::InitDone);
                 let keys = instances.signals.apply(event);
                 if listed {
-                    instances.signals_listed.send_replace(true);
+                    synced();
                 }
                 keys
             }
@@ -249,15 +243,7 @@ fn key_of(live: &Live) -> Key {
 async fn reconcile(live: Arc<Live>, instances: Arc<Instances>) -> Result<Action, Error> {
     let context = &instances.context;
     let key = key_of(&live);
-    for ready in [
-        context.definitions.wait_until_ready().await,
-        context.processes.wait_until_ready().await,
-        context.requests.wait_until_ready().await,
-        context.directory.wait_until_ready().await,
-        instances.wait_until_ready().await,
-    ] {
-        ready.ok();
-    }
+    context.synced.wait().await;
     for _ in 0..ROUNDS {
         let live = instances.written.newest(live.clone());
         if move_on(&live, &key, &instances).await? == Turn::Settled {

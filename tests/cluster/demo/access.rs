@@ -63,7 +63,7 @@ impl Access {
     pub fn is_ours(&self) -> bool {
         match self {
             Self::Certificates(_) => true,
-            Self::Impersonation(guest) => !guest.is_installed_before(),
+            Self::Impersonation(guest) => !guest.has_quorate(),
         }
     }
 

@@ -81,7 +81,7 @@ impl Story<'_> {
             format!("approvalprocess/{}", self.names.of(PROCESS)),
         ];
         let usable = async || {
-            let all = rules.iter().map(|rule| self.access.object(&ADMIN, &["get", rule]));
+            let all = rules.iter().map(|rule| async move { self.access.object(&ADMIN, &["get", rule]).await });
             let all = try_join_all(all).await?;
             Ok(all.iter().map(readiness).collect::<Vec<_>>().join(", "))
         };
@@ -335,7 +335,8 @@ impl Story<'_> {
 
     /// The instances that were opened for a request.
     async fn instances_of(&self, asked: &Asked) -> Result<Vec<Instance>> {
-        let list = self.access.object(&ADMIN, &["get", "workflowinstances", "-A"]).await?;
+        let selector = format!("--field-selector=spec.processRef.name={}", self.names.of(PROCESS));
+        let list = self.access.object(&ADMIN, &["get", "workflowinstances", "-A", &selector]).await?;
         let all = list["items"].as_array().into_iter().flatten();
         let ours = all.filter(|item| item["spec"]["object"]["metadata"]["uid"] == *asked.uid);
         Ok(ours.map(Instance::of).collect())

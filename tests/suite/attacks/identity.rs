@@ -69,7 +69,7 @@ async fn attack_02_another_policy_rewrites_the_identity(cluster: &Cluster) {
     let release = alice.opens("release", one_step(json!({"approvers": [{"user": "mary"}]}))).await;
     let release = scene.asking(&release).await;
     if cluster.mutating {
-        let policy = REWRITES.replace("NAME", &scene.unique("rewrites")).replace("NAMESPACE", &scene.namespace);
+        let policy = REWRITES.replace("POLICY", &scene.unique("rewrites")).replace("NAMESPACE", &scene.namespace);
         cluster.plane.apply(&policy).await.unwrap().ok().unwrap();
         // A new policy takes some seconds to be in force. Comments tell the tries apart from what follows.
         eventually("the other policy rewrites", async || {
@@ -95,7 +95,7 @@ async fn attack_02_another_policy_rewrites_the_identity(cluster: &Cluster) {
 const REWRITES: &str = "\
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicy
-metadata: {name: NAME}
+metadata: {name: POLICY}
 spec:
   failurePolicy: Fail
   reinvocationPolicy: IfNeeded
@@ -109,9 +109,9 @@ spec:
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding
-metadata: {name: NAME}
+metadata: {name: POLICY}
 spec:
-  policyName: NAME
+  policyName: POLICY
   matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}}
 ";
 
@@ -181,7 +181,7 @@ async fn attack_04_impersonation_without_the_right(cluster: &Cluster) {
         (vec!["--as=mallory", "--as-group=approvers"], json!({"username": "mallory", "groups": ["approvers", everybody]})),
         (vec!["--as=mallory", "--as-uid=1"], json!({"username": "mallory", "uid": "1", "groups": [everybody]})),
     ] {
-        let command = [&["create", "-f", "-"], &flags[..]].concat();
+        let command = [&["create", "--validate=false", "-f", "-"], &flags[..]].concat();
         let refused = scene.kubectl_as("mallory", &command, &signal(actor)).await;
         assert!(!refused.success() && refused.stderr.contains("cannot impersonate"), "{refused:?}");
     }

@@ -126,6 +126,7 @@ async fn attack_28_snapshot_deleted(mut cluster: Cluster) {
     cluster.operator.terminate(Duration::from_secs(30)).await.unwrap();
     revisions.delete(&name, &DeleteParams::default()).await.unwrap();
     cluster.operator = Cluster::spawn_operator(&cluster.plane).await;
+    let _log = crate::ShowsLog(&cluster);
     let scene = Scene::within(&cluster, &namespace).await;
     let signal = scene.as_user("mary", &[]).await.approves(&release).await;
     let told = scene.says(&release, "Stalled", "True", "RevisionUnusable").await;

@@ -49,9 +49,8 @@ async fn attack_13_write_through_status(cluster: &Cluster) {
         refused_by(tried, "quorate-status", alone);
     }
     // Beside the status, nothing written to the object reaches it, not even when it is created.
-    let mut put = release.clone();
-    put.status.as_mut().unwrap().outcome = Some(Outcome::Approved);
-    scene.admin.sees::<WorkflowInstance>().replace("release", &PostParams::default(), &put).await.unwrap();
+    let merge = Patch::Merge(json!({"status": status}));
+    scene.admin.sees::<WorkflowInstance>().patch("release", &PatchParams::default(), &merge).await.unwrap();
     scene.untouched(&release).await;
     scene.untouched(&signal).await;
     let mut spec = one_step(json!({"approvers": [{"user": "mary"}]}));
