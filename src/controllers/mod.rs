@@ -118,10 +118,11 @@ pub async fn run(
     let (requests, request_writer) = kube::runtime::reflector::store();
     let request_events =
         watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let request_stream = crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part());
+    let request_stream =
+        crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part());
     let (directory, identity_stream, role_stream) = Directory::observe(&client, &synced);
     let context = Arc::new(Context {
-        events: Events::start(client.clone(), options.namespace.clone(), metrics.clone()),
+        events: Events::start(client.clone(), metrics.clone()),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
         synced,

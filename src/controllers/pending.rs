@@ -192,18 +192,15 @@ async fn open(
     let failed = |source| Error::Api { name: csr.name_any(), source };
     for attempt in 0..ATTEMPTS {
         let name = csr::instance_name(csr, attempt);
-        let existing = match api.get_opt(&name).await.map_err(failed)? {
-            Some(existing) => existing,
-            None => match api.create(&PostParams::default(), &instance(&name, csr, requested, process)).await {
+        let Some(existing) = api.get_opt(&name).await.map_err(failed)? else {
+            return match api.create(&PostParams::default(), &instance(&name, csr, requested, process)).await {
                 Ok(_) => {
                     context.metrics.wrote("instance");
-                    return Ok(Action::await_change());
+                    Ok(Action::await_change())
                 }
-                Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    return Ok(Action::requeue(backoff(0)));
-                }
-                Err(source) => return Err(failed(source)),
-            },
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Action::requeue(backoff(0))),
+                Err(source) => Err(failed(source)),
+            };
         };
         let uid =
             existing.spec.object.as_ref().and_then(|object| object["metadata"]["uid"].as_str().map(str::to_owned));

@@ -1,16 +1,17 @@
-//! What becomes of an instance: start it, judge its signals, move it along its edges, say where it stands.
+//! What becomes of an instance: start it, judge its signals, move it along its edges, end it.
 
+use super::describe::{asked, counted_message, outcome_word, task_title};
 use super::eligibility::{Judge, required};
 use super::graph::{Graph, GraphNode, Step};
 use super::judge::{Reason, Vote};
+use super::stock::Stock;
 use super::{Definition, Facts, Note, Object, Plan, Proof, Signal, Verdict};
 use crate::api::{
-    ApproverSummary, CountedDecision, Decision, NoApprovers, Outcome, Says, SignalRef, StepVisit, Task, TaskState,
-    WorkflowInstanceStatus, condition, seconds, set_condition,
+    CountedDecision, Decision, NoApprovers, Outcome, SignalRef, StepVisit, Task, TaskState, WorkflowInstanceStatus,
+    seconds,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::BTreeSet;
 
 /// More visits of one node than this end an instance as Failed (rule 11).
 const MAX_VISITS: u32 = 20;
@@ -22,7 +23,7 @@ const MAX_VISITS: u32 = 20;
 pub fn advance(facts: &Facts<'_>) -> Plan {
     let mut run = Run::new(facts);
     let standing = run.advance();
-    run.describe(standing);
+    run.describe(&standing);
     Plan { status: run.status, verdicts: run.verdicts, write_back: run.write_back, notes: run.notes }
 }
 
@@ -31,38 +32,14 @@ pub(super) struct Run<'a> {
     pub(super) facts: &'a Facts<'a>,
     pub(super) status: WorkflowInstanceStatus,
     pub(super) now: Timestamp,
-    stocks: Vec<Stock>,
-    verdicts: Vec<Verdict>,
-    write_back: Option<Outcome>,
-    notes: Vec<Note>,
-}
-
-/// Who is left to decide a task.
-struct Stock {
-    /// Listed people who have not decided in this visit.
-    left: BTreeSet<String>,
-    /// Whether a source cannot be listed.
-    open: bool,
-    /// The sources, for the status.
-    summary: Vec<ApproverSummary>,
-    /// The administrators, where they stand in.
-    stand_in: Option<StandIn>,
-}
-
-impl Stock {
-    fn is_empty(&self) -> bool {
-        !self.open && self.left.is_empty()
-    }
-}
-
-struct StandIn {
-    left: BTreeSet<String>,
-    open: bool,
-    summary: Vec<ApproverSummary>,
+    pub(super) stocks: Vec<Stock>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) write_back: Option<Outcome>,
+    pub(super) notes: Vec<Note>,
 }
 
 /// Where the instance stands, for its conditions.
-enum Standing {
+pub(super) enum Standing {
     /// It ended in an earlier computation: nothing is said anew.
     Unchanged,
     /// It cannot start yet, or cannot go on: why.
@@ -364,85 +341,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Resolves who may decide the open tasks of the current visit.
-    fn take_stock(&mut self) {
-        let Some((visit, step)) = self.current_step() else {
-            return;
-        };
-        let eligibility = self.eligibility();
-        let voted: BTreeSet<String> = self
-            .status
-            .decisions
-            .iter()
-            .filter(|decision| decision.step == visit.node && decision.visit == visit.visit)
-            .flat_map(|decision| {
-                // Whoever was renamed since has voted all the same.
-                let then = decision.identity.as_deref().map(Judge::identified);
-                then.into_iter().chain([eligibility.person(&decision.actor)])
-            })
-            .collect();
-        let stocks = step
-            .partitions
-            .iter()
-            .map(|rule| {
-                let roster = eligibility.roster(step, &rule.approvers, false);
-                let left = roster.closed.into_keys().filter(|person| !voted.contains(person)).collect();
-                Stock { left, open: roster.open, summary: roster.summary, stand_in: None }
-            })
-            .collect();
-        self.stocks = stocks;
-        if self.status.tasks.iter().all(|task| task.required > 0) {
-            self.call_stand_ins();
-        }
-    }
-
-    /// Adds the administrators to every open task that its own sources cannot complete any more (rules 4, 6), and to no other:
-    /// what is asked now follows from what is recorded, not from how it came to that.
-    fn call_stand_ins(&mut self) {
-        let Some((visit, step)) = self.current_step() else {
-            return;
-        };
-        let eligibility = self.eligibility();
-        let stand_in = |stock: &Stock| {
-            let roster = eligibility.roster(step, &self.facts.settings.administrators, true);
-            let left = roster
-                .closed
-                .into_iter()
-                .filter(|(person, _)| !stock.left.contains(person))
-                .filter(|(_, username)| self.vote_in(visit, username).is_none())
-                .map(|(person, _)| person)
-                .collect();
-            StandIn { left, open: roster.open, summary: roster.summary }
-        };
-        let tasks = self.status.tasks.iter().zip(&self.stocks);
-        let found: Vec<Option<StandIn>> = tasks
-            .map(|(task, stock)| {
-                let short =
-                    task.state == TaskState::Open && !stock.open && reachable(task, stock.left.len()) < task.required;
-                short.then(|| stand_in(stock))
-            })
-            .collect();
-        for (stock, stand_in) in self.stocks.iter_mut().zip(found) {
-            stock.stand_in = stand_in;
-        }
-    }
-
-    /// Whether the administrators may decide this task.
-    pub(super) fn administrators_stand_in(&self, task: &Task) -> bool {
-        let position = self.status.tasks.iter().position(|other| other.partition == task.partition);
-        position.and_then(|position| self.stocks.get(position)).is_some_and(|stock| stock.stand_in.is_some())
-    }
-
-    /// Writes the approvers of open tasks into the status.
-    fn refresh_tasks(&mut self) {
-        for (task, stock) in self.status.tasks.iter_mut().zip(&self.stocks) {
-            if task.state == TaskState::Open {
-                task.approvers.clone_from(&stock.summary);
-                task.approvers.extend(stock.stand_in.iter().flat_map(|stand_in| stand_in.summary.iter().cloned()));
-            }
-        }
-    }
-
     fn supersede_open_tasks(&mut self) {
         for task in &mut self.status.tasks {
             if task.state == TaskState::Open {
@@ -494,36 +392,6 @@ impl<'a> Run<'a> {
         Standing::Ended { outcome, reason, message }
     }
 
-    /// How the last decided step was decided, in a sentence. Never what somebody commented.
-    fn told(&self) -> String {
-        let Some(visit) = self.status.steps.iter().rev().find(|visit| visit.output.is_some()) else {
-            return String::new();
-        };
-        let deciders = |wanted| {
-            let decisions = self
-                .status
-                .decisions
-                .iter()
-                .filter(|decision| decision.step == visit.node && decision.visit == visit.visit);
-            decisions
-                .filter(|decision| decision.decision == wanted)
-                .map(|decision| decision.actor.as_str())
-                .collect::<Vec<_>>()
-        };
-        let (verb, people) = if visit.output.as_deref() == Some("approved") {
-            ("approved", deciders(Decision::Approve))
-        } else {
-            ("rejected", deciders(Decision::Reject))
-        };
-        match people.as_slice() {
-            [] => format!("step {} {verb}", visit.node),
-            people if people.len() > 10 => {
-                format!("step {} {verb} by {} and {} more", visit.node, people[..10].join(", "), people.len() - 10)
-            }
-            people => format!("step {} {verb} by {}", visit.node, people.join(", ")),
-        }
-    }
-
     /// The outcome of the end that the instance has reached, if it has.
     fn decided(&self) -> Option<Outcome> {
         let visit = self.status.steps.last()?;
@@ -557,144 +425,5 @@ impl<'a> Run<'a> {
         let first =
             self.status.steps.first().is_some_and(|first| first.node == visit.node && first.visit == visit.visit);
         if first { self.facts.instance.created_at } else { seconds(&visit.entered_at) }
-    }
-
-    /// Says in title, waiting and conditions where the instance stands.
-    fn describe(&mut self, standing: Standing) {
-        if matches!(standing, Standing::Unchanged) {
-            return;
-        }
-        let open = |status: &'static str| (status, "Undecided");
-        let asking = self.waiting();
-        let (completed, approved, progress, stalled, message) = match &standing {
-            Standing::Unchanged => return,
-            Standing::Held { reason, message, stalled } => {
-                (("False", *reason), open("Unknown"), Some(*reason), stalled.then_some(*reason), message.clone())
-            }
-            Standing::Asking => {
-                let stalled = self.unreachable().is_some().then_some("QuorumUnreachable");
-                let message = self.unreachable().unwrap_or_else(|| self.asking_message());
-                (("False", "WaitingForApproval"), open("Unknown"), Some("WaitingForApproval"), stalled, message)
-            }
-            Standing::WritingBack(outcome) => {
-                let message = format!("{}; the outcome is being written to the object", self.told());
-                let decided = approved_status(*outcome);
-                (("False", "WritingBack"), (decided, outcome_word(*outcome)), Some("WritingBack"), None, message)
-            }
-            Standing::Ended { outcome, reason, message } => {
-                let stalled = (*outcome != Outcome::Approved).then_some(*reason);
-                (("True", *reason), (approved_status(*outcome), *reason), None, stalled, message.clone())
-            }
-        };
-        if stalled.is_some() && !matches!(standing, Standing::Ended { .. }) && !self.stalled_before(stalled) {
-            self.notes.push(Note { warning: true, reason: stalled.unwrap_or_default(), message: message.clone() });
-        }
-        self.status.waiting = match standing {
-            Standing::Ended { .. } => None,
-            Standing::Held { .. } if asking.is_empty() => Some(message.clone()),
-            Standing::WritingBack(_) => Some("writing back".to_owned()),
-            _ => Some(asking),
-        };
-        let reason = completed.1;
-        let done = progress.is_none();
-        let ready = if done && approved.0 == "True" { "True" } else { "False" };
-        let truth = |is: bool| if is { "True" } else { "False" };
-        for (type_, status, reason) in [
-            ("Completed", completed.0, completed.1),
-            ("Approved", approved.0, approved.1),
-            ("Ready", ready, reason),
-            ("Reconciling", truth(!done && stalled.is_none()), progress.unwrap_or(reason)),
-            ("Stalled", truth(stalled.is_some()), stalled.unwrap_or(if done { reason } else { "Progressing" })),
-        ] {
-            let says = Says { type_, status, reason, message: &message };
-            set_condition(&mut self.status.conditions, says, self.facts.instance.generation, self.now);
-        }
-    }
-
-    fn stalled_before(&self, reason: Option<&str>) -> bool {
-        condition(&self.status.conditions, "Stalled")
-            .is_some_and(|condition| condition.status == "True" && Some(condition.reason.as_str()) == reason)
-    }
-
-    /// What is missing, e.g. `security 1/2, finance 0/1`.
-    fn waiting(&self) -> String {
-        let only = self.status.tasks.len() == 1;
-        let open = self.status.tasks.iter().filter(|task| task.state == TaskState::Open);
-        let counts = open.map(|task| {
-            let count = format!("{}/{}", task.approvals, task.required);
-            if only && task.partition == super::graph::DEFAULT_PARTITION {
-                count
-            } else {
-                format!("{} {count}", task.partition)
-            }
-        });
-        counts.collect::<Vec<_>>().join(", ")
-    }
-
-    fn asking_message(&self) -> String {
-        let Some((_, step)) = self.current_step() else {
-            return String::new();
-        };
-        let open = self.status.tasks.iter().filter(|task| task.state == TaskState::Open);
-        format!("{}: {}", step.title, open.map(|task| asked(step, task)).collect::<Vec<_>>().join("; "))
-    }
-
-    /// Which task nobody can complete any more, not even the administrators.
-    fn unreachable(&self) -> Option<String> {
-        let (_, step) = self.current_step()?;
-        self.status.tasks.iter().zip(&self.stocks).find_map(|(task, stock)| {
-            let stand_in = stock.stand_in.as_ref().filter(|stand_in| !stand_in.open && task.state == TaskState::Open)?;
-            let left = stock.left.len() + stand_in.left.len();
-            let missing = task.required.checked_sub(reachable(task, left)).filter(|missing| *missing > 0)?;
-            Some(format!(
-                "{} needs {} approvals, has {}, and only {left} more may decide, administrators included: {missing} too few; add members to its sources",
-                task_title(step, task), task.required, task.approvals
-            ))
-        })
-    }
-}
-
-/// How many approvals a task can still come to when so many people are left.
-fn reachable(task: &Task, left: usize) -> u32 {
-    u32::try_from(left).unwrap_or(u32::MAX).saturating_add(task.approvals)
-}
-
-fn task_title(step: &Step, task: &Task) -> String {
-    if step.partitions.len() == 1 {
-        format!("step {}", task.step)
-    } else {
-        format!("partition {} of step {}", task.partition, task.step)
-    }
-}
-
-/// Who is asked for how much, e.g. `1 of 2 approvals, from group enrollment-approvers`.
-fn asked(step: &Step, task: &Task) -> String {
-    let from: Vec<_> = task.approvers.iter().map(|approvers| approvers.source.as_str()).collect();
-    let counts = format!("{} of {} approvals, from {}", task.approvals, task.required, from.join(", "));
-    if step.partitions.len() == 1 { counts } else { format!("{} {counts}", task.partition) }
-}
-
-fn counted_message(decision: &CountedDecision) -> String {
-    let verb = match decision.decision {
-        Decision::Approve => "approval",
-        Decision::Reject => "rejection",
-    };
-    format!(
-        "{verb} of {} counted for partition {} of step {}, visit {}, through {}",
-        decision.actor, decision.partition, decision.step, decision.visit, decision.through
-    )
-}
-
-fn approved_status(outcome: Outcome) -> &'static str {
-    if outcome == Outcome::Approved { "True" } else { "False" }
-}
-
-fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Approved => "Approved",
-        Outcome::Rejected => "Rejected",
-        Outcome::Expired => "Expired",
-        Outcome::Cancelled => "Cancelled",
-        Outcome::Failed => "Failed",
     }
 }

@@ -53,6 +53,7 @@ pub struct Roster {
 
 impl Judge<'_> {
     /// Everybody who may decide through these sources.
+    #[must_use]
     pub fn roster(&self, step: &Step, sources: &[ApproverSource], stand_in: bool) -> Roster {
         let mut roster = Roster::default();
         for source in sources {
@@ -94,16 +95,21 @@ impl Judge<'_> {
     }
 
     /// One key per person: the Identity where there is one, else the username.
+    #[must_use]
     pub fn person(&self, username: &str) -> String {
         self.directory.identity_of(username).map_or_else(|| format!("user {username}"), Self::identified)
     }
 
     /// The key of the person behind an Identity.
+    #[must_use]
     pub fn identified(identity: &str) -> String {
         format!("identity {identity}")
     }
 
     /// Whether the actor may decide through one of these sources; if so, through which.
+    ///
+    /// # Errors
+    /// Why they may not.
     pub fn may_decide(&self, step: &Step, sources: &[ApproverSource], actor: &Actor) -> Result<ApproverSource, Denied> {
         let lookup = self.directory.look_up(&actor.username, self.now);
         match lookup {
@@ -154,6 +160,7 @@ impl Judge<'_> {
 }
 
 /// How many approvals a task needs, given how many people may decide when its step is entered (semantics.md 6).
+#[must_use]
 pub fn required(rule: &Rule, eligible: usize) -> u32 {
     let eligible = u32::try_from(eligible).unwrap_or(u32::MAX);
     match rule.required {

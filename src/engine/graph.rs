@@ -407,7 +407,7 @@ fn unreachable(graph: &Graph) -> Vec<Fault> {
 
 /// A rejection may not approve (semantics.md 13): the edge `rejected` may lead to another step, never straight to an approval.
 fn approval_by_rejection(graph: &Graph) -> Vec<Fault> {
-    let steps = graph.nodes.iter().filter_map(|(name, _)| graph.step(name).map(|step| (name, step)));
+    let steps = graph.nodes.keys().filter_map(|name| graph.step(name).map(|step| (name, step)));
     steps
         .filter(|(_, step)| graph.end(step.rejected.name()) == Some(Outcome::Approved))
         .map(|(name, step)| {

@@ -7,16 +7,20 @@
 //! - [`graph`]: a definition, checked and made explicit
 //! - [`eligibility`]: who may decide
 //! - `judge`: what becomes of one signal
+//! - `stock`: who is left to decide, and when the administrators stand in
 //! - [`advance`]: what becomes of an instance
+//! - `describe`: where it stands, in words
 //! - [`revision`]: the snapshot of a definition, named by its content
 //!
 //! Rules are numbered as in the project's rule book ("semantics"): `rule 7` and so on.
 
 mod advance;
+mod describe;
 pub mod eligibility;
 pub mod graph;
 mod judge;
 pub mod revision;
+mod stock;
 
 pub use advance::advance;
 pub use judge::Reason;

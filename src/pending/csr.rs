@@ -172,11 +172,11 @@ pub fn instance_name(csr: &CertificateSigningRequest, attempt: u32) -> String {
     let name = csr.metadata.name.as_deref().unwrap_or_default();
     let uid = csr.metadata.uid.as_deref().unwrap_or_default();
     let digest = Sha256::digest(format!("{uid}/{attempt}").as_bytes());
-    let hash = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = digest.iter().take(4).fold(0_u32, |hash, byte| (hash << 8) | u32::from(*byte));
     let readable: String =
         name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect();
     let readable: String = readable.to_lowercase().chars().take(200).collect();
-    format!("{}-{hash}", readable.trim_matches(['-', '.']))
+    format!("{}-{hash:08x}", readable.trim_matches(['-', '.']))
 }
 
 /// What an instance sees of its object.

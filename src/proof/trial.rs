@@ -88,7 +88,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.create(&PostParams { dry_run: true, field_manager: None, ..PostParams::default() }, object).await
+    api.create(&PostParams { dry_run: true, field_manager: None }, object).await
 }
 
 async fn passes<K>(

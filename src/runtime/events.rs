@@ -21,6 +21,9 @@ const QUEUE: usize = 4096;
 /// Kubernetes allows notes of 1 KiB.
 const NOTE: usize = 1000;
 
+/// Where the API server demands events about cluster-scoped objects to be.
+const CLUSTER_SCOPED: &str = "default";
+
 /// Where events are queued.
 #[derive(Clone, Debug)]
 pub struct Events(mpsc::Sender<(ObjectReference, Note)>);
@@ -28,12 +31,12 @@ pub struct Events(mpsc::Sender<(ObjectReference, Note)>);
 impl Events {
     /// Starts posting events; the task ends when every clone of the queue is gone.
     #[must_use]
-    pub fn start(client: Client, operator_namespace: String, metrics: Arc<Metrics>) -> Self {
+    pub fn start(client: Client, metrics: Arc<Metrics>) -> Self {
         let (sender, mut queue) = mpsc::channel::<(ObjectReference, Note)>(QUEUE);
         tokio::spawn(async move {
             while let Some((about, note)) = queue.recv().await {
-                let namespace = about.namespace.clone().unwrap_or_else(|| operator_namespace.clone());
-                let event = compose(about, note, &namespace);
+                let namespace = about.namespace.clone().unwrap_or_else(|| CLUSTER_SCOPED.to_owned());
+                let event = compose(about, &note, &namespace);
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
                 match api.create(&PostParams::default(), &event).await {
                     Ok(_) => metrics.wrote("event"),
@@ -52,7 +55,7 @@ impl Events {
     }
 }
 
-fn compose(about: ObjectReference, note: Note, namespace: &str) -> Event {
+fn compose(about: ObjectReference, note: &Note, namespace: &str) -> Event {
     Event {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", about.name.as_deref().unwrap_or("quorate"))),

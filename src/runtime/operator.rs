@@ -24,7 +24,7 @@ pub struct Arguments {
     /// The namespace for what belongs to cluster-scoped objects.
     #[arg(long, env = "QUORATE_NAMESPACE", default_value = "quorate-system")]
     namespace: String,
-    /// The username of the operator, as the admission policies name it. Default: the ServiceAccount quorate of the namespace.
+    /// The username of the operator, as the admission policies name it. Default: the `ServiceAccount` quorate of the namespace.
     #[arg(long, env = "QUORATE_OPERATOR_USERNAME")]
     operator_username: Option<String>,
     /// Who is asked when too few others may decide: a list of approver sources, as JSON.

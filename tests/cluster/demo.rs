@@ -57,25 +57,34 @@ pub async fn run(context: Option<&str>) -> ExitCode {
 
 /// On a control plane of its own, which goes with everything on it.
 async fn at_home(telling: &Telling, mut interrupts: Interrupts) -> bool {
-    let mut operator = None;
+    let mut home = None;
     let told = tokio::select! {
-        told = play_at_home(telling, &mut operator) => told,
+        told = play_at_home(telling, &mut home) => told,
         interrupted = interrupts.next() => Err(interrupted.into()),
     };
-    let log = operator.map(|operator: Operator| operator.log_tail(LOG_LINES));
+    let log = home.map(|home| home.operator.log_tail(LOG_LINES));
     conclude(telling, told, log.as_deref())
 }
 
-async fn play_at_home(telling: &Telling, operator: &mut Option<Operator>) -> Result<()> {
-    let options = Options { audit: false, ..Options::default() };
-    let control_plane = ControlPlane::start(options).await?;
+/// A control plane and the operator on it.
+struct Home {
+    operator: Operator,
+    access: Access,
+}
+
+async fn play_at_home(telling: &Telling, home: &mut Option<Home>) -> Result<()> {
+    telling.explain(
+        "Starting etcd, kube-apiserver, kube-controller-manager; then the chart and the operator of this checkout.",
+    );
+    let control_plane = ControlPlane::start(Options { audit: false, ..Options::default() }).await?;
     control_plane.install_chart(&["deployment.enabled=false"]).await?;
-    let running = operator.insert(Operator::spawn(&control_plane, OperatorOptions::beside_this_program()?).await?);
-    running.wait_ready().await?;
-    let access = Access::Certificates(control_plane);
-    telling.explain("A new control plane: etcd, kube-apiserver, kube-controller-manager. The chart is installed, the operator runs.");
-    telling.explain("`mary$ kubectl …` is typed by Mary, with a client certificate of her own; likewise the others.");
-    Story { access: &access, names: &Names::plain(), telling }.play().await
+    let operator = Operator::spawn(&control_plane, OperatorOptions::beside_this_program()?).await?;
+    let Home { operator, access } = home.insert(Home { operator, access: Access::Certificates(control_plane) });
+    operator.wait_ready().await?;
+    telling.explain(
+        "Whoever stands before the $ has typed it, with a client certificate of their own; admin may do everything.",
+    );
+    Story { access, names: &Names::plain(), telling }.play().await
 }
 
 /// On the cluster of a context, which is left as it was: also when the story fails or is interrupted.
@@ -95,12 +104,12 @@ async fn as_guest(telling: &Telling, context: &str, mut interrupts: Interrupts) 
     let told = tokio::select! {
         told = async {
             if guest.has_quorate() {
-                telling.explain(&format!("Context {context}: Kubernetes {server}, with Quorate and its operator as they are."));
+                telling.explain(&format!("Context {context}: Kubernetes {server}, with a Quorate of its own, which is used as it is."));
             } else {
-                telling.explain(&format!("Context {context}: Kubernetes {server}, without Quorate. It is installed for this story; the operator runs here."));
+                telling.explain(&format!("Context {context}: Kubernetes {server}. Installing the chart of this checkout until the end; the operator runs here."));
                 operator = Some(guest.install().await?);
             }
-            telling.explain(&format!("kubectl stands for: kubectl --context {context}"));
+            telling.explain(&format!("`kubectl` stands for `kubectl --context {context}`. Everybody is impersonated by the user of that context, who may do everything."));
             Story { access: &access, names: guest.names(), telling }.play().await
         } => told,
         interrupted = interrupts.next() => Err(interrupted.into()),

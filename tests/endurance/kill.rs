@@ -14,7 +14,9 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::client::{Body, ClientBuilder};
 use kube::{Api, Client, ResourceExt};
-use quorate::api::{ApprovalProcess, ApprovalSignal, ApproverSource, Decision, Outcome, WorkflowDefinition, WorkflowInstance};
+use quorate::api::{
+    ApprovalProcess, ApprovalSignal, ApproverSource, Decision, Outcome, WorkflowDefinition, WorkflowInstance,
+};
 use quorate::controllers::{self, Options};
 use quorate::engine::Settings;
 use std::pin::Pin;
@@ -99,10 +101,12 @@ impl InProcess {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (kubeconfig, fuse) = (kubeconfig.clone(), fuse.clone());
         runtime.spawn(async move {
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+            let config =
+                kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
             let layer = tower::layer::layer_fn(move |inner| Fused { inner, fuse: fuse.clone() });
             let client = ClientBuilder::try_from(config)?.with_layer(&layer).build();
-            let administrators = vec![ApproverSource { group: Some("administrators".to_owned()), ..ApproverSource::default() }];
+            let administrators =
+                vec![ApproverSource { group: Some("administrators".to_owned()), ..ApproverSource::default() }];
             let options = Options {
                 namespace: NAMESPACE.to_owned(),
                 operator_username: format!("system:serviceaccount:{NAMESPACE}:quorate"),
@@ -126,7 +130,11 @@ impl Drop for InProcess {
 /// Plays the story once for every n, until the operator lives through it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r34_killed_after_every_write_the_end_is_the_same() -> Result<()> {
-    quorate::runtime::telemetry::log(&std::env::var("QUORATE_LOG").unwrap_or_else(|_| "error".to_owned()), quorate::runtime::telemetry::LogFormat::Human).ok();
+    quorate::runtime::telemetry::log(
+        &std::env::var("QUORATE_LOG").unwrap_or_else(|_| "error".to_owned()),
+        quorate::runtime::telemetry::LogFormat::Human,
+    )
+    .ok();
     let cluster = control_plane().await?;
     let token = cluster.service_account_token(NAMESPACE, "quorate").await?;
     let operator = kubeconfig(&cluster, &token)?;
@@ -229,9 +237,11 @@ impl Story {
         };
         Api::all(self.martha.clone()).create(&PostParams::default(), &request).await?;
         let instance = eventually("the instance is open", async || {
-            let found = self.instances().await?.into_iter().find(|instance| {
-                instance.status.as_ref().is_some_and(|status| !status.tasks.is_empty())
-            });
+            let found = self
+                .instances()
+                .await?
+                .into_iter()
+                .find(|instance| instance.status.as_ref().is_some_and(|status| !status.tasks.is_empty()));
             Ok(found.map(|instance| instance.name_any()))
         })
         .await?;
@@ -239,12 +249,17 @@ impl Story {
             let name = format!("{}-{person}", self.name);
             signal(client, NAMESPACE, &name, &instance, Decision::Approve).await?;
             let api: Api<ApprovalSignal> = Api::namespaced(self.admin.clone(), NAMESPACE);
-            eventually("the signal has a verdict", async || Ok((!reason(&api.get(&name).await?).is_empty()).then_some(()))).await?;
+            eventually("the signal has a verdict", async || {
+                Ok((!reason(&api.get(&name).await?).is_empty()).then_some(()))
+            })
+            .await?;
         }
         eventually("the instance has an outcome", async || {
-            let outcome = self.instances().await?.iter().any(|instance| {
-                instance.status.as_ref().is_some_and(|status| status.outcome.is_some())
-            });
+            let outcome = self
+                .instances()
+                .await?
+                .iter()
+                .any(|instance| instance.status.as_ref().is_some_and(|status| status.outcome.is_some()));
             Ok(outcome.then_some(()))
         })
         .await

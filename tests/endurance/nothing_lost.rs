@@ -52,8 +52,13 @@ async fn r34_operator_killed_among_a_hundred_decisions() -> Result<()> {
     let people = people(&cluster, 3).await?;
     let [(_, one), (_, two), (_, three)] = people.as_slice() else { anyhow::bail!("three people") };
     let early: Vec<_> = names.iter().map(|name| format!("{name}-first")).collect();
-    try_join_all(names.iter().zip(&early).map(|(name, signal_name)| signal(one, &namespace, signal_name, name, Decision::Approve)))
-        .await?;
+    try_join_all(
+        names
+            .iter()
+            .zip(&early)
+            .map(|(name, signal_name)| signal(one, &namespace, signal_name, name, Decision::Approve)),
+    )
+    .await?;
     verdicts(&admin, &namespace, INSTANCES).await?;
 
     // Every third is rejected; the others get a second approval, and a third one that comes too late or not.
@@ -70,7 +75,8 @@ async fn r34_operator_killed_among_a_hundred_decisions() -> Result<()> {
     let killing = async {
         eventually("some of the deciding signals are judged", async || {
             let signals = api.list(&ListParams::default()).await?.items;
-            let judged = signals.iter().filter(|signal| signal.name_any().ends_with("-second") && !reason(signal).is_empty());
+            let judged =
+                signals.iter().filter(|signal| signal.name_any().ends_with("-second") && !reason(signal).is_empty());
             Ok((judged.count() >= 10).then_some(()))
         })
         .await?;
@@ -105,7 +111,9 @@ async fn r34_operator_killed_among_a_hundred_decisions() -> Result<()> {
 async fn one_verdict_each(cluster: &crate::cluster::ControlPlane, namespace: &str, signals: usize) -> Result<()> {
     let written = cluster
         .audit()
-        .writes(|entry| entry.resource == "approvalsignals" && entry.subresource == "status" && entry.namespace == namespace)
+        .writes(|entry| {
+            entry.resource == "approvalsignals" && entry.subresource == "status" && entry.namespace == namespace
+        })
         .await?;
     let mut names: Vec<_> = written.iter().map(|entry| entry.name.as_str()).collect();
     names.sort_unstable();

@@ -62,6 +62,9 @@ async fn writes_per_instance_are_bounded_and_a_restart_writes_nothing() -> Resul
             entry.user.contains(":quorate") && entry.resource != "selfsubjectreviews" && !probe
         })
         .await?;
-    let told: Vec<_> = written.iter().map(|entry| format!("{} {}/{} {}", entry.verb, entry.resource, entry.subresource, entry.name)).collect();
+    let told: Vec<_> = written
+        .iter()
+        .map(|entry| format!("{} {}/{} {}", entry.verb, entry.resource, entry.subresource, entry.name))
+        .collect();
     written.is_empty().then_some(()).with_context(|| format!("a restart with nothing to do wrote {told:?}"))
 }

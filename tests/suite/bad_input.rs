@@ -54,7 +54,9 @@ async fn impossible_quorums_are_refused_by_the_schema(cluster: &Cluster) {
     let scene = Scene::with_namespace(cluster, "quorums").await;
     let alice = scene.as_user("alice", &[]).await;
     let told = "required must be a number from 1 to 10000, All, or a percentage from 1% to 100%";
-    for required in [json!("0%"), json!("101%"), json!(0), json!(-1), json!(10_001), json!("all"), json!("007%"), json!("1.5%")] {
+    for required in
+        [json!("0%"), json!("101%"), json!(0), json!(-1), json!(10_001), json!("all"), json!("007%"), json!("1.5%")]
+    {
         let short = json!({"approvers": [{"user": "mary"}], "required": required});
         let long = json!({"partitions": [{"name": "a", "approvers": [{"user": "mary"}], "required": required}]});
         for approval in [short, long] {
@@ -64,7 +66,9 @@ async fn impossible_quorums_are_refused_by_the_schema(cluster: &Cluster) {
     }
     for required in [json!("1%"), json!("100%"), json!(1), json!(10_000), json!("All")] {
         let name = format!("quorum-{}", required.to_string().trim_matches('"').replace('%', "-percent").to_lowercase());
-        scene.has::<WorkflowDefinition>(&name, step(json!({"approvers": [{"user": "mary"}], "required": required}))).await;
+        scene
+            .has::<WorkflowDefinition>(&name, step(json!({"approvers": [{"user": "mary"}], "required": required})))
+            .await;
     }
 }
 
@@ -72,14 +76,23 @@ async fn signals_that_mean_nothing_are_told_so(cluster: &Cluster) {
     let scene = Scene::with_namespace(cluster, "signals").await;
     let alice = scene.as_user("alice", &[]).await;
     let mary = scene.as_user("mary", &[]).await;
-    let astray = mary.signals_in(&scene.namespace, json!({"instance": "nothing", "decision": "Approve"})).await.unwrap();
+    let astray =
+        mary.signals_in(&scene.namespace, json!({"instance": "nothing", "decision": "Approve"})).await.unwrap();
     let told = format!("spec.instance: there is no WorkflowInstance nothing in namespace {}", scene.namespace);
     scene.refuses(&astray, "InstanceNotFound", &told).await;
 
     let release = alice.opens("release", one_step(json!({"approvers": [{"user": "mary"}]}))).await;
-    refused_by(mary.signals(&release, json!({"decision": "Perhaps"})).await, "", "supported values: \"Approve\", \"Reject\"");
+    refused_by(
+        mary.signals(&release, json!({"decision": "Perhaps"})).await,
+        "",
+        "supported values: \"Approve\", \"Reject\"",
+    );
     refused_by(mary.signals(&release, json!({})).await, "", "spec.decision: Required value");
-    refused_by(mary.signals_in(&scene.namespace, json!({"decision": "Approve"})).await, "", "spec.instance: Required value");
+    refused_by(
+        mary.signals_in(&scene.namespace, json!({"decision": "Approve"})).await,
+        "",
+        "spec.instance: Required value",
+    );
     let signal = json!({
         "apiVersion": "quorate.dev/v1alpha1", "kind": "ApprovalSignal", "metadata": {"name": "unknown-field"},
         "spec": {"instance": "release", "decision": "Approve", "colour": "green", "actor": mary.actor},
@@ -103,7 +116,8 @@ async fn an_instance_waits_for_its_definition(cluster: &Cluster) {
     let told = scene.says(&release, "Completed", "False", "DefinitionNotFound").await;
     assert!(told.contains(&format!("spec.workflowRef: there is no WorkflowDefinition {name} yet")), "{told}");
 
-    let definition: WorkflowDefinition = scene.has("later", step(json!({"approvers": [{"role": scene.unique("team")}]}))).await;
+    let definition: WorkflowDefinition =
+        scene.has("later", step(json!({"approvers": [{"role": scene.unique("team")}]}))).await;
     let told = scene.says(&release, "Completed", "False", "DefinitionNotReady").await;
     assert!(told.contains("approvers[0].role: there is no BusinessRole"), "{told}");
     scene.changes(&definition, step(json!({"approvers": [{"user": "mary"}]}))).await;
@@ -118,7 +132,10 @@ async fn a_process_waits_for_its_workflow_and_its_requests_with_it(cluster: &Clu
     let workflow = scene.unique("certificates");
     let process = scene.process("certificates", &workflow, &[]).await;
     let told = scene.ready(&process, "False").await;
-    assert!(told.contains(&format!("spec.workflowRef: there is no WorkflowDefinition {workflow}; create it")), "{told}");
+    assert!(
+        told.contains(&format!("spec.workflowRef: there is no WorkflowDefinition {workflow}; create it")),
+        "{told}"
+    );
     let request = alice.requests(&scene, "alice", &[(CN, "alice")]).await;
     held(&scene, &request.name_any(), &process.name_any()).await;
     assert_eq!(scene.instance_of(&request).await, None);
@@ -161,7 +178,8 @@ async fn a_process_that_cannot_work_says_why(cluster: &Cluster) {
     other["event"]["pending"]["resources"] = resources;
     let process: ApprovalProcess = scene.has("deployments", other).await;
     let told = scene.ready(&process, "False").await;
-    let place = "spec.event.pending.resources[1]: the outcome cannot be written back to deployments of API group \"apps\"";
+    let place =
+        "spec.event.pending.resources[1]: the outcome cannot be written back to deployments of API group \"apps\"";
     assert!(told.contains(place), "{told}");
 
     for (name, expression, why) in [
@@ -177,8 +195,13 @@ async fn a_process_that_cannot_work_says_why(cluster: &Cluster) {
     }
     let too_long = scene.process_spec(&workflow, &[&format!("true{}", " ".repeat(4096))]);
     refused_by(scene.tries_to_have::<ApprovalProcess>("long", too_long).await, "", "may not be more than 4096");
-    let both = json!({"event": scene.process_spec(&workflow, &[])["event"], "workflowRef": {"name": workflow}, "skip": true});
-    refused_by(scene.tries_to_have::<ApprovalProcess>("both", both).await, "", "exactly one of workflowRef, skip: true");
+    let both =
+        json!({"event": scene.process_spec(&workflow, &[])["event"], "workflowRef": {"name": workflow}, "skip": true});
+    refused_by(
+        scene.tries_to_have::<ApprovalProcess>("both", both).await,
+        "",
+        "exactly one of workflowRef, skip: true",
+    );
 }
 
 async fn a_condition_that_fails_holds_the_request(cluster: &Cluster) {
@@ -210,9 +233,15 @@ async fn two_identities_with_one_username_both_do_not_count(cluster: &Cluster) {
     scene.ready(&one, "True").await;
     let other: Identity = scene.has("other", json!({"username": scene.unique("else"), "aliases": [username]})).await;
     let told = scene.ready(&one, "False").await;
-    assert!(told.contains(&format!("spec.username: {username} is also claimed by Identity {}", other.name_any())), "{told}");
+    assert!(
+        told.contains(&format!("spec.username: {username} is also claimed by Identity {}", other.name_any())),
+        "{told}"
+    );
     let told = scene.ready(&other, "False").await;
-    assert!(told.contains(&format!("spec.aliases: {username} is also claimed by Identity {}", one.name_any())), "{told}");
+    assert!(
+        told.contains(&format!("spec.aliases: {username} is also claimed by Identity {}", one.name_any())),
+        "{told}"
+    );
 
     let release = alice.opens("release", one_step(json!({"approvers": [{"user": username}, {"group": "team"}]}))).await;
     let release = scene.asking(&release).await;
@@ -280,7 +309,9 @@ async fn kubectl_shows_what_matters(cluster: &Cluster) {
     assert!(all.contains("workflowinstance.quorate.dev/release"), "{all}");
 
     let explained = scene.kubectl(&["explain", "wfd.spec.nodes.approval"]).await.ok().unwrap();
-    for description in ["People decide here", "Short form: who may decide", "Whether who asked, and whom it is about, may decide"] {
+    for description in
+        ["People decide here", "Short form: who may decide", "Whether who asked, and whom it is about, may decide"]
+    {
         assert!(explained.contains(description), "{description:?} is missing:\n{explained}");
     }
     assert!(!explained.contains("<no description>"), "{explained}");

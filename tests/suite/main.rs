@@ -3,14 +3,8 @@
 //! Two control planes serve all tests at once, one that knows MutatingAdmissionPolicy and one that does not. Each test
 //! has a namespace of its own ([`scene::Scene`]); what it makes outside of it bears the name of that namespace. A test
 //! that disturbs a whole cluster, by removing a policy or stopping the operator, starts [its own](Cluster::start).
-#![allow(
-    clippy::doc_markdown,
-    reason = "names of Kubernetes kinds are words here"
-)]
-#![allow(
-    clippy::wildcard_imports,
-    reason = "the set-up is the language of these tests"
-)]
+#![allow(clippy::doc_markdown, reason = "names of Kubernetes kinds are words here")]
+#![allow(clippy::wildcard_imports, reason = "the set-up is the language of these tests")]
 
 mod attacks;
 mod bad_input;
@@ -36,27 +30,18 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster that nobody else uses. It ends when dropped.
     pub async fn start(mutating: bool) -> Self {
-        let options = Options {
-            mutating_admission_policies: mutating,
-            ..Options::default()
-        };
+        let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
-        plane
-            .install_chart(&["deployment.enabled=false"])
-            .await
-            .unwrap();
+        plane.install_chart(&["deployment.enabled=false"]).await.unwrap();
         plane.apply(RIGHTS).await.unwrap().ok().unwrap();
         let operator = Self::spawn_operator(&plane).await;
-        Self {
-            operator,
-            plane,
-            mutating,
-        }
+        Self { operator, plane, mutating }
     }
 
     /// Starts an operator and waits until it is ready.
     pub async fn spawn_operator(plane: &ControlPlane) -> Operator {
-        let options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
+        let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
+        options.environment.push(("QUORATE_LOG".into(), "info,quorate=debug,kube_runtime=debug".into()));
         let operator = Operator::spawn(plane, options).await.unwrap();
         eprintln!("LOG {}", operator.log().display());
         operator.wait_ready().await.unwrap();
@@ -65,12 +50,7 @@ impl Cluster {
 
     /// The operator still is the process that was started, and nothing in it panicked.
     pub fn is_well(&self) {
-        assert_eq!(
-            self.operator.exit_status(),
-            None,
-            "the operator ended:\n{}",
-            self.operator.log_tail(30)
-        );
+        assert_eq!(self.operator.exit_status(), None, "the operator ended:\n{}", self.operator.log_tail(30));
         let log = std::fs::read_to_string(self.operator.log()).unwrap();
         let panic = log.lines().find(|line| line.contains("panicked at"));
         assert_eq!(panic, None, "something in the operator panicked");
@@ -147,10 +127,7 @@ pub struct ShowsLog<'a>(pub &'a Cluster);
 impl Drop for ShowsLog<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "The end of the operator's log:\n{}",
-                self.0.operator.log_tail(20)
-            );
+            eprintln!("The end of the operator's log:\n{}", self.0.operator.log_tail(20));
         }
     }
 }
@@ -165,10 +142,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         if let Some(found) = look().await {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "this did not happen in {PATIENCE:?}: {what}"
-        );
+        assert!(Instant::now() < deadline, "this did not happen in {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -83,7 +83,12 @@ impl Scene<'_> {
 
 impl Person {
     /// Requests a certificate with this subject, under a name that is [made unique](Scene::unique).
-    pub async fn requests(&self, scene: &Scene<'_>, name: &str, subject: &[(&[u64], &str)]) -> CertificateSigningRequest {
+    pub async fn requests(
+        &self,
+        scene: &Scene<'_>,
+        name: &str,
+        subject: &[(&[u64], &str)],
+    ) -> CertificateSigningRequest {
         let request = CertificateSigningRequest {
             metadata: ObjectMeta { name: Some(scene.unique(name)), ..ObjectMeta::default() },
             spec: CertificateSigningRequestSpec {

@@ -39,8 +39,14 @@ impl<'a> Scene<'a> {
         let namespace = cluster.plane.temp_namespace(prefix).await.unwrap();
         for role in ["quorate-requester", "quorate-auditor"] {
             let bind = [
-                "create", "rolebinding", role, "--clusterrole", role,
-                "--group=system:authenticated", "-n", &namespace,
+                "create",
+                "rolebinding",
+                role,
+                "--clusterrole",
+                role,
+                "--group=system:authenticated",
+                "-n",
+                &namespace,
             ];
             cluster.plane.kubectl(&bind).await.unwrap().ok().unwrap();
         }

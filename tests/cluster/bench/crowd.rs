@@ -52,12 +52,7 @@ impl Crowd {
 }
 
 /// Lets them wait; then stops and starts the operator twice.
-pub async fn measure(
-    cluster: &ControlPlane,
-    operator: &mut Operator,
-    load: &Arc<Load>,
-    size: Size,
-) -> Result<Crowd> {
+pub async fn measure(cluster: &ControlPlane, operator: &mut Operator, load: &Arc<Load>, size: Size) -> Result<Crowd> {
     settled(operator).await?;
     let memory_before = memory(operator)?;
     let (began, busy) = (Instant::now(), Busy::now(cluster, Some(operator))?);

@@ -32,7 +32,10 @@ pub fn measure(time: Duration) -> Result<Engine> {
     let two = Case::of(2)?;
     let begun = two.plan(&WorkflowInstanceStatus::default(), &[]).status;
     let middle = two.plan(&begun, &[signal(0)]).status;
-    ensure!(middle.decisions.len() == 1 && middle.outcome.is_none(), "an instance of two approvals, one given: {middle:?}");
+    ensure!(
+        middle.decisions.len() == 1 && middle.outcome.is_none(),
+        "an instance of two approvals, one given: {middle:?}"
+    );
     let deciding = [signal(1)];
     ensure!(two.plan(&middle, &deciding).status.outcome.is_some(), "the second approval decides");
 

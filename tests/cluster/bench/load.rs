@@ -173,7 +173,11 @@ impl Load {
 }
 
 /// Does something `count` times, so many at a time; gives what came of each.
-pub async fn repeat<T, F>(count: usize, at_once: usize, work: impl Fn(usize) -> F + Send + Sync + 'static) -> Result<Vec<T>>
+pub async fn repeat<T, F>(
+    count: usize,
+    at_once: usize,
+    work: impl Fn(usize) -> F + Send + Sync + 'static,
+) -> Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send,

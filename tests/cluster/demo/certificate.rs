@@ -9,7 +9,7 @@ use x509_parser::pem::{Pem, parse_x509_pem};
 use x509_parser::prelude::X509Certificate;
 
 /// Who signs client certificates for the API server.
-pub const SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+const SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 /// How long the certificates live: the shortest time that Kubernetes allows.
 const SECONDS: u32 = 600;

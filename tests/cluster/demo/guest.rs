@@ -181,6 +181,9 @@ impl Guest {
         swept(self.delete("csr", &self.requests()).await);
         swept(self.delete("clusterrole,clusterrolebinding", &[self.names.of(REQUESTER)]).await);
         drop(operator);
+        for name in self.requests() {
+            swept(self.delete_events("default", &name).await);
+        }
         swept(self.helm(&["uninstall", RELEASE, "-n", NAMESPACE, "--ignore-not-found"]).await);
         match self.kinds().await {
             Ok(kinds) if kinds.is_empty() => {}
@@ -207,6 +210,10 @@ impl Guest {
                 .chain(instance.revision.as_ref().map(|revision| format!("controllerrevision/{revision}")));
             let what: Vec<_> = ["-n".to_owned(), instance.namespace.clone()].into_iter().chain(what).collect();
             swept(self.delete_named(&what).await);
+            swept(self.delete_events(&instance.namespace, &instance.name).await);
+        }
+        for name in self.requests() {
+            swept(self.delete_events("default", &name).await);
         }
         swept(self.delete("approvalprocess", &[self.names.of(PROCESS)]).await);
         swept(self.delete("workflowdefinition", &[self.names.of(WORKFLOW)]).await);
@@ -308,6 +315,12 @@ impl Guest {
         let mut arguments = vec![kinds.to_owned()];
         arguments.extend_from_slice(names);
         self.delete_named(&arguments).await
+    }
+
+    /// Events about an object. They would go by themselves, within the hour.
+    async fn delete_events(&self, namespace: &str, about: &str) -> Result<Output> {
+        let selector = format!("--field-selector=involvedObject.name={about}");
+        self.delete_named(&["events".to_owned(), "-n".to_owned(), namespace.to_owned(), selector]).await
     }
 
     async fn delete_named(&self, what: &[String]) -> Result<Output> {

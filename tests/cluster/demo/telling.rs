@@ -80,7 +80,10 @@ impl Telling {
 
     /// Something failed; `log` is the end of what the operator logged.
     pub fn failed(&self, why: &anyhow::Error, log: Option<&str>) {
-        self.print(&format!("   {} {why:#}", self.coloured(RED, "✗")));
+        let why = format!("{why:#}");
+        let mut lines = why.trim().lines().filter(|line| !line.trim().is_empty());
+        self.print(&format!("   {} {}", self.coloured(RED, "✗"), lines.next().unwrap_or_default()));
+        lines.for_each(|line| self.print(&format!("     {line}")));
         if let Some(log) = log.filter(|log| !log.trim().is_empty()) {
             self.print("\n   The end of the operator's log:");
             self.shown(log);

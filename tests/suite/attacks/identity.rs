@@ -2,8 +2,8 @@
 
 use crate::scene::*;
 use crate::{Cluster, eventually, on_both_servers};
-use kube::api::{Patch, PatchParams, PostParams};
 use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
 use quorate::api::*;
 use quorate::pending::csr::instance_name;
 use serde_json::{Value, json};
@@ -158,8 +158,14 @@ fn patches(kind: &str, field: &str, spec: &Value, value: &Option<Actor>) -> Vec<
     vec![
         (plain.clone(), Patch::Merge(json!({"spec": {field: value}}))),
         (plain.clone(), json_patch(json!([{"op": "replace", "path": path, "value": value}]))),
-        (plain.clone(), json_patch(json!([{"op": "remove", "path": path}, {"op": "add", "path": path, "value": value}]))),
-        (plain, json_patch(json!([{"op": "remove", "path": "/spec"}, {"op": "add", "path": "/spec", "value": forged}]))),
+        (
+            plain.clone(),
+            json_patch(json!([{"op": "remove", "path": path}, {"op": "add", "path": path, "value": value}])),
+        ),
+        (
+            plain,
+            json_patch(json!([{"op": "remove", "path": "/spec"}, {"op": "add", "path": "/spec", "value": forged}])),
+        ),
         (PatchParams::apply("mallory").force(), Patch::Apply(applied)),
     ]
 }
@@ -167,7 +173,8 @@ fn patches(kind: &str, field: &str, spec: &Value, value: &Option<Actor>) -> Vec<
 async fn attack_04_impersonation_without_the_right(cluster: &Cluster) {
     let scene = Scene::with_namespace(cluster, "attack-04").await;
     let alice = scene.as_user("alice", &[]).await;
-    let release = alice.opens("release", one_step(json!({"approvers": [{"user": "mary"}, {"group": "approvers"}]}))).await;
+    let release =
+        alice.opens("release", one_step(json!({"approvers": [{"user": "mary"}, {"group": "approvers"}]}))).await;
     let release = scene.asking(&release).await;
     let signal = |actor: Value| {
         json!({
@@ -178,7 +185,10 @@ async fn attack_04_impersonation_without_the_right(cluster: &Cluster) {
     let everybody = "system:authenticated";
     for (flags, actor) in [
         (vec!["--as=mary"], json!({"username": "mary", "groups": [everybody]})),
-        (vec!["--as=mallory", "--as-group=approvers"], json!({"username": "mallory", "groups": ["approvers", everybody]})),
+        (
+            vec!["--as=mallory", "--as-group=approvers"],
+            json!({"username": "mallory", "groups": ["approvers", everybody]}),
+        ),
         (vec!["--as=mallory", "--as-uid=1"], json!({"username": "mallory", "uid": "1", "groups": [everybody]})),
     ] {
         let command = [&["create", "--validate=false", "-f", "-"], &flags[..]].concat();
@@ -226,7 +236,8 @@ async fn attack_07_requester_approves_own_request(cluster: &Cluster) {
     scene.refuses(&mary.approves(&only).await, "SelfApproval", "mary asked for it").await;
     scene.untouched(&only).await;
 
-    let workflow: WorkflowDefinition = scene.has("certificates", one_step(json!({"approvers": [{"group": "approvers"}]}))["workflow"].clone()).await;
+    let workflow: WorkflowDefinition =
+        scene.has("certificates", one_step(json!({"approvers": [{"group": "approvers"}]}))["workflow"].clone()).await;
     scene.process("certificates", &workflow.name_any(), &[]).await;
     let request = mary.requests(&scene, "mary", &[(crate::requests::CN, "mary")]).await;
     let instance = scene.opened_for(&request).await;
@@ -243,7 +254,9 @@ async fn attack_09_one_person_counted_twice(cluster: &Cluster) {
     let groups = alice.opens("two-groups", one_step(groups)).await;
     scene.counts(&mary.approves(&groups).await).await;
     let after = scene.now(&groups).await;
-    scene.refuses(&mary.approves(&groups).await, "AlreadyDecided", "mary decided this visit of step check before").await;
+    scene
+        .refuses(&mary.approves(&groups).await, "AlreadyDecided", "mary decided this visit of step check before")
+        .await;
     scene.untouched(&after).await;
 
     let partitions = json!([
@@ -286,7 +299,8 @@ async fn attack_10_empty_approver_list(cluster: &Cluster) {
         (json!({}), "either partitions, or approvers"),
     ] {
         refused_by(alice.tries_to_open("empty", one_step(approval.clone())).await, "", message);
-        let definition = scene.tries_to_have::<WorkflowDefinition>("empty", one_step(approval)["workflow"].clone()).await;
+        let definition =
+            scene.tries_to_have::<WorkflowDefinition>("empty", one_step(approval)["workflow"].clone()).await;
         refused_by(definition, "", message);
     }
 
@@ -362,7 +376,8 @@ async fn attack_12_instance_pretends_to_come_from_a_process(cluster: &Cluster) {
     }
 
     // Under the very name that the operator will take, and approved, before there is a process.
-    let squatter = json!({"metadata": {"name": instance_name(&request, 0)}, "spec": with("initiator", &json!(scene.admin.actor))});
+    let squatter =
+        json!({"metadata": {"name": instance_name(&request, 0)}, "spec": with("initiator", &json!(scene.admin.actor))});
     let squatter: WorkflowInstance = scene.admin.creates(OPERATOR_NAMESPACE, squatter).await.unwrap();
     let mallory = scene.as_user("mallory", &[]).await;
     scene.counts(&mallory.approves(&squatter).await).await;

@@ -241,7 +241,11 @@ async fn attack_36_request_for_another_identity(cluster: &Cluster) {
         ("no-name", &[(O, "staff")], "it has no common name; alice may ask for CN=alice"),
         ("empty-name", &[(CN, "")], "alice may ask for CN=alice only"),
         ("another-case", &[(CN, "Alice")], "it asks for CN=Alice"),
-        ("another-group", &[(O, "staff"), (O, "approvers"), (CN, "alice")], "it asks for O=approvers, a group that alice is not in"),
+        (
+            "another-group",
+            &[(O, "staff"), (O, "approvers"), (CN, "alice")],
+            "it asks for O=approvers, a group that alice is not in",
+        ),
         ("another-uid", &[(CN, "alice"), (UID, "1234")], "it asks for the uid 1234, which is not that of alice"),
     ];
     for (name, subject, why) in cases {

@@ -119,7 +119,10 @@ async fn attack_18_unfinished_instances_and_signals_deleted(cluster: &Cluster) {
     // A whole namespace can be emptied all the same, unfinished instances included.
     let other = Scene::with_namespace(cluster, "attack-18").await;
     let unfinished = self::release(&other).await;
-    mallory.signals_in(&other.namespace, json!({"instance": unfinished.name_any(), "decision": "Reject"})).await.unwrap();
+    mallory
+        .signals_in(&other.namespace, json!({"instance": unfinished.name_any(), "decision": "Reject"}))
+        .await
+        .unwrap();
     let namespaces: Api<Namespace> = Api::all(scene.admin.client.clone());
     namespaces.delete(&other.namespace, &DeleteParams::default()).await.unwrap();
     eventually("the namespace is gone", async || {
@@ -207,11 +210,19 @@ async fn attack_22_foreign_owner_reference(cluster: &Cluster) {
         let mut spec = one_step(json!({"approvers": [{"user": "mary"}]}));
         spec["initiator"] = json!(sender.actor);
         let owned = json!({"metadata": {"name": "owned", "ownerReferences": owners}, "spec": spec});
-        refused_by(sender.creates::<WorkflowInstance>(&scene.namespace, owned).await, "quorate-instance-initiator", instances);
+        refused_by(
+            sender.creates::<WorkflowInstance>(&scene.namespace, owned).await,
+            "quorate-instance-initiator",
+            instances,
+        );
     }
     let add = json!([{"op": "add", "path": "/metadata/ownerReferences", "value": owners}]);
-    for patch in [Patch::Merge(json!({"metadata": {"ownerReferences": owners}})), Patch::Json(serde_json::from_value(add).unwrap())] {
-        let patched = scene.admin.sees::<ApprovalSignal>().patch(&signal.name_any(), &PatchParams::default(), &patch).await;
+    for patch in [
+        Patch::Merge(json!({"metadata": {"ownerReferences": owners}})),
+        Patch::Json(serde_json::from_value(add).unwrap()),
+    ] {
+        let patched =
+            scene.admin.sees::<ApprovalSignal>().patch(&signal.name_any(), &PatchParams::default(), &patch).await;
         refused_by(patched, "quorate-signal-actor", evidence);
         let patched = scene.admin.sees::<WorkflowInstance>().patch("release", &PatchParams::default(), &patch).await;
         refused_by(patched, "quorate-instance-initiator", instances);
