@@ -43,6 +43,8 @@ pub struct Options {
     pub operator_username: String,
     /// What the installation sets for the engine.
     pub settings: Settings,
+    /// How often the signals of deleted instances are swept.
+    pub sweep_interval: Duration,
 }
 
 /// Why an operator cannot run.
@@ -160,7 +162,8 @@ pub async fn run(
             ready,
             context.prover.run(),
             context.directory.tell_validity_changes(&context.clock),
-            instances.count(&metrics)
+            instances.count(&metrics),
+            instances::sweep::run(&context)
         );
     };
     tokio::select! {

@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Signals older than this when they are counted are refused.
     #[arg(long, env = "QUORATE_MAX_SIGNAL_AGE", default_value = "168h")]
     max_signal_age: SignedDuration,
+    /// How often the signals of deleted instances are swept.
+    #[arg(long, env = "QUORATE_SWEEP_INTERVAL", default_value = "1h")]
+    sweep_interval: SignedDuration,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -86,12 +89,16 @@ impl Arguments {
             let message = "--administrators: every approver source is exactly one of user, group, role".to_owned();
             return Err(Error::Argument(message));
         }
+        let sweep_interval = Duration::try_from(self.sweep_interval).ok().filter(|interval| !interval.is_zero());
+        let sweep_interval = sweep_interval
+            .ok_or_else(|| Error::Argument("--sweep-interval must be longer than nothing, such as 1h".to_owned()))?;
         let operator_username = self.operator_username.clone().filter(|name| !name.is_empty());
         Ok(Options {
             operator_username: operator_username
                 .unwrap_or_else(|| format!("system:serviceaccount:{}:quorate", self.namespace)),
             namespace: self.namespace.clone(),
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
+            sweep_interval,
         })
     }
 }

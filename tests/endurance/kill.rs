@@ -111,6 +111,7 @@ impl InProcess {
                 namespace: NAMESPACE.to_owned(),
                 operator_username: format!("system:serviceaccount:{NAMESPACE}:quorate"),
                 settings: Settings { administrators, max_signal_age: 3600 },
+                sweep_interval: std::time::Duration::from_hours(1),
             };
             controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new()).await?;
             anyhow::Ok(())

@@ -1,9 +1,14 @@
 //! How much the operator writes, as the API server's audit log tells it.
 
-use crate::load::{control_plane, definition, finished, instance, open, operator, people, signal, verdicts};
+use crate::cluster::{Operator, OperatorOptions};
+use crate::load::{
+    control_plane, definition, eventually, finished, instance, open, operator, people, signal, verdicts,
+};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use quorate::api::Decision;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use quorate::api::{ApprovalSignal, Decision, WorkflowInstance};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,4 +72,36 @@ async fn writes_per_instance_are_bounded_and_a_restart_writes_nothing() -> Resul
         .map(|entry| format!("{} {}/{} {}", entry.verb, entry.resource, entry.subresource, entry.name))
         .collect();
     written.is_empty().then_some(()).with_context(|| format!("a restart with nothing to do wrote {told:?}"))
+}
+
+/// Signals go with their instance: nobody else may delete them, and the operator does when the instance is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_of_a_deleted_instance_are_swept() -> Result<()> {
+    let cluster = control_plane().await?;
+    let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
+    options.environment.push(("QUORATE_SWEEP_INTERVAL".to_owned(), "500ms".to_owned()));
+    let operator = Operator::spawn(&cluster, options).await?;
+    operator.wait_ready().await?;
+    let admin = cluster.admin().await?;
+    let namespace = cluster.temp_namespace("sweep").await?;
+    definition(&admin, "one", 1).await?;
+    let (_, person) = people(&cluster, 1).await?.remove(0);
+    for name in ["kept", "deleted"] {
+        instance(&admin, &namespace, name, "one").await?;
+        signal(&person, &namespace, name, name, Decision::Approve).await?;
+        finished(&admin, &namespace, name).await?;
+    }
+    verdicts(&admin, &namespace, 2).await?;
+    let signals: Api<ApprovalSignal> = Api::namespaced(admin.clone(), &namespace);
+    let refused = signals.delete("deleted", &DeleteParams::default()).await;
+    ensure!(refused.is_err(), "a signal was deleted by hand");
+
+    let instances: Api<WorkflowInstance> = Api::namespaced(admin.clone(), &namespace);
+    instances.delete("deleted", &DeleteParams::default()).await?;
+    eventually("the signals of the deleted instance are gone", async || {
+        let left: Vec<_> = signals.list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+        ensure!(left.contains(&"kept".to_owned()), "the signal of the other instance is gone: {left:?}");
+        Ok((left.len() == 1).then_some(()))
+    })
+    .await
 }

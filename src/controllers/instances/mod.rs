@@ -4,6 +4,7 @@
 //! - `signals`: the signals without verdict
 //! - `gather`: the facts of one instance
 //! - `apply`: carries out a plan
+//! - [`sweep`]: deletes the signals of deleted instances
 //!
 //! One instance is never worked on twice at the same time; what changes meanwhile brings it back.
 
@@ -11,6 +12,7 @@ mod apply;
 mod gather;
 mod live;
 mod signals;
+pub mod sweep;
 
 use super::{CONCURRENCY, Context, backoff};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance};

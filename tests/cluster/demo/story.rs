@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
@@ -86,12 +86,12 @@ impl Story<'_> {
             Ok(all.iter().map(readiness).collect::<Vec<_>>().join(", "))
         };
         let usable = self.eventually("the workflow and the process can be used", "Ready, Ready", usable).await;
-        if self.access.is_ours() {
-            usable?;
-        } else {
-            usable.context(
-                "does the operator of this installation run? kubectl get pods -A -l app.kubernetes.io/name=quorate",
-            )?;
+        match usable {
+            Err(why) if !self.access.is_ours() => {
+                let look = "kubectl get pods -A -l app.kubernetes.io/name=quorate";
+                bail!("{why}\nDoes the operator of this installation run? {look}");
+            }
+            usable => usable?,
         }
 
         let everybody = [&ANNE, &CHARLES, &JOHN, &MARY, &SAM, &MARTHA, &CAROL];
