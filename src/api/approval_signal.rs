@@ -34,7 +34,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalSignalSpec {
     /// The `WorkflowInstance` of this namespace that is decided.
-    #[schemars(length(min = 1, max = 253))]
+    // A name and no path: the operator asks the API server for it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub instance: String,
     /// The uid of that instance; refused when another one has the name by now.
     #[serde(default, rename = "instanceUID", skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
@@ -35,7 +36,8 @@ pub enum LogFormat {
 /// When logging has been started before.
 pub fn log(filter: &str, style: LogFormat) -> Result<(), TryInitError> {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = format::layer().with_writer(std::io::stderr);
+    // Colours are for terminals: in a file or a pod's log they are noise.
+    let layer = format::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     match style {
         LogFormat::Human => registry.with(layer).try_init(),

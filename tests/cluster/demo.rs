@@ -9,6 +9,7 @@
 //! - [`guest`]: playing on a cluster that is not ours, and leaving it as it was
 //! - [`certificate`]: asking for a certificate, and reading it
 //! - [`telling`]: how it looks
+#![allow(clippy::doc_markdown, reason = "names of Kubernetes kinds are words here")]
 
 mod access;
 mod cast;
@@ -79,7 +80,8 @@ async fn play_at_home(telling: &Telling, home: &mut Option<Home>) -> Result<()> 
     let control_plane = ControlPlane::start(Options { audit: false, ..Options::default() }).await?;
     control_plane.install_chart(&["deployment.enabled=false"]).await?;
     let operator = Operator::spawn(&control_plane, OperatorOptions::beside_this_program()?).await?;
-    let Home { operator, access } = home.insert(Home { operator, access: Access::Certificates(control_plane) });
+    let Home { operator, access } =
+        home.insert(Home { operator, access: Access::Certificates(Box::new(control_plane)) });
     operator.wait_ready().await?;
     telling.explain(
         "Whoever stands before the $ has typed it, with a client certificate of their own; admin may do everything.",

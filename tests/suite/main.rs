@@ -18,18 +18,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// A control plane with the chart installed, and the operator beside it.
-pub struct Cluster {
+struct Cluster {
     /// The operator. It ends before the control plane does.
-    pub operator: Operator,
+    operator: Operator,
     /// The control plane.
-    pub plane: ControlPlane,
+    plane: ControlPlane,
     /// Whether the server fills in who sends what (MutatingAdmissionPolicy); else clients do.
-    pub mutating: bool,
+    mutating: bool,
 }
 
 impl Cluster {
     /// Starts a cluster that nobody else uses. It ends when dropped.
-    pub async fn start(mutating: bool) -> Self {
+    async fn start(mutating: bool) -> Self {
         let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
         plane.install_chart(&["deployment.enabled=false"]).await.unwrap();
@@ -39,17 +39,16 @@ impl Cluster {
     }
 
     /// Starts an operator and waits until it is ready.
-    pub async fn spawn_operator(plane: &ControlPlane) -> Operator {
+    async fn spawn_operator(plane: &ControlPlane) -> Operator {
         let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
         options.environment.push(("QUORATE_LOG".into(), "info,quorate=debug,kube_runtime=debug".into()));
         let operator = Operator::spawn(plane, options).await.unwrap();
-        eprintln!("LOG {}", operator.log().display());
         operator.wait_ready().await.unwrap();
         operator
     }
 
     /// The operator still is the process that was started, and nothing in it panicked.
-    pub fn is_well(&self) {
+    fn is_well(&self) {
         assert_eq!(self.operator.exit_status(), None, "the operator ended:\n{}", self.operator.log_tail(30));
         let log = std::fs::read_to_string(self.operator.log()).unwrap();
         let panic = log.lines().find(|line| line.contains("panicked at"));
@@ -76,18 +75,17 @@ static WITH: OnceCell<Cluster> = OnceCell::const_new();
 static WITHOUT: OnceCell<Cluster> = OnceCell::const_new();
 
 /// The shared cluster whose server fills in who sends what, as servers from 1.36 on do.
-pub async fn with_mutating_policy() -> &'static Cluster {
+async fn with_mutating_policy() -> &'static Cluster {
     WITH.get_or_init(|| Cluster::start(true)).await
 }
 
 /// The shared cluster whose server does not: clients fill it in.
-pub async fn without_mutating_policy() -> &'static Cluster {
+async fn without_mutating_policy() -> &'static Cluster {
     WITHOUT.get_or_init(|| Cluster::start(false)).await
 }
 
 /// Makes two tests of each `async fn name(cluster: &Cluster)`: one on a server with MutatingAdmissionPolicy, one on a
 /// server without. `on_both_servers!(alone: …)` for functions that want a cluster of their own, `Cluster`.
-#[macro_export]
 macro_rules! on_both_servers {
     (alone: $($name:ident),* $(,)?) => { $(
         mod $name {
@@ -121,8 +119,10 @@ macro_rules! on_both_servers {
     )* };
 }
 
+use on_both_servers;
+
 /// Shows the end of the operator's log when the test fails.
-pub struct ShowsLog<'a>(pub &'a Cluster);
+struct ShowsLog<'a>(&'a Cluster);
 
 impl Drop for ShowsLog<'_> {
     fn drop(&mut self) {
@@ -133,10 +133,10 @@ impl Drop for ShowsLog<'_> {
 }
 
 /// How long something that is going to happen may take. Long: a slow machine is no fault.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks again and again until there is something to see.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use yasna::models::ObjectIdentifier;
 use yasna::{DERWriter, Tag};
 
+/// The subject of a request: attributes and their values.
+pub type Subject<'a> = [(&'a [u64], &'a str)];
+
 /// The common name: the user of a client certificate.
 pub const CN: &[u64] = &[2, 5, 4, 3];
 /// An organization: a group of that user.
@@ -83,12 +86,7 @@ impl Scene<'_> {
 
 impl Person {
     /// Requests a certificate with this subject, under a name that is [made unique](Scene::unique).
-    pub async fn requests(
-        &self,
-        scene: &Scene<'_>,
-        name: &str,
-        subject: &[(&[u64], &str)],
-    ) -> CertificateSigningRequest {
+    pub async fn requests(&self, scene: &Scene<'_>, name: &str, subject: &Subject<'_>) -> CertificateSigningRequest {
         let request = CertificateSigningRequest {
             metadata: ObjectMeta { name: Some(scene.unique(name)), ..ObjectMeta::default() },
             spec: CertificateSigningRequestSpec {
@@ -108,7 +106,7 @@ fn conditions(request: &CertificateSigningRequest) -> Vec<CertificateSigningRequ
 }
 
 /// A PKCS#10 request (RFC 2986), PEM: written by hand, since a name in rcgen holds each attribute once.
-fn pkcs10(subject: &[(&[u64], &str)]) -> String {
+fn pkcs10(subject: &Subject<'_>) -> String {
     use base64::Engine as _;
     let key = KeyPair::generate().unwrap();
     let body = yasna::construct_der(|writer| {

@@ -68,6 +68,12 @@ impl Gathered {
         }
     }
 
+    /// Whether a started instance cannot go on because its snapshot is lost. Nobody tells when it is restored.
+    pub fn waits_for_snapshot(&self) -> bool {
+        let running = self.parsed.status.started_at.is_some() && self.parsed.status.outcome.is_none();
+        running && matches!(self.definition, Found::Missing(_))
+    }
+
     /// The instance.
     pub fn parsed(&self) -> &Parsed {
         &self.parsed

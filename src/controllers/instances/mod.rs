@@ -16,7 +16,7 @@ pub mod sweep;
 
 use super::{CONCURRENCY, Context, backoff};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance};
-use crate::engine::{Reason, Verdict};
+use crate::engine::{Note, Reason, Verdict};
 use crate::runtime::telemetry::{Metrics, word};
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
@@ -36,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often one turn computes again after it has changed something itself.
 const ROUNDS: usize = 4;
+
+/// How soon a missing snapshot is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why an instance could not be moved on. It is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -234,8 +237,14 @@ fn reference(key: &Key) -> ObjectRef<Live> {
 
 // The controller hands over Arcs.
 #[allow(clippy::needless_pass_by_value)]
-fn give_up_for_now(live: Arc<Live>, _: &Error, instances: Arc<Instances>) -> Action {
-    Action::requeue(backoff(instances.failed(&key_of(&live))))
+fn give_up_for_now(live: Arc<Live>, error: &Error, instances: Arc<Instances>) -> Action {
+    let failures = instances.failed(&key_of(&live));
+    // Somebody has to mend these: say so where they look, once.
+    if failures == 1 && matches!(error, Error::MayNotDecide { .. } | Error::WriteBackRefused { .. }) {
+        let note = Note { warning: true, reason: "WriteBackFailed", message: error.to_string() };
+        instances.context.events.post(event_target(&live), note);
+    }
+    Action::requeue(backoff(failures))
 }
 
 fn key_of(live: &Live) -> Key {
@@ -248,9 +257,10 @@ async fn reconcile(live: Arc<Live>, instances: Arc<Instances>) -> Result<Action,
     context.synced.wait().await;
     for _ in 0..ROUNDS {
         let live = instances.written.newest(live.clone());
-        if move_on(&live, &key, &instances).await? == Turn::Settled {
+        let turn = move_on(&live, &key, &instances).await?;
+        if turn != Turn::Again {
             instances.succeeded(&key);
-            return Ok(Action::await_change());
+            return Ok(if turn == Turn::Later { Action::requeue(LOOK_AGAIN) } else { Action::await_change() });
         }
     }
     Ok(Action::requeue(backoff(0)))
@@ -261,6 +271,8 @@ async fn reconcile(live: Arc<Live>, instances: Arc<Instances>) -> Result<Action,
 enum Turn {
     Settled,
     Again,
+    /// What is missing is not watched.
+    Later,
 }
 
 async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, Error> {
@@ -269,6 +281,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
     let parsed = live.parse().map_err(|source| Error::Unreadable { name: key.1.clone(), source })?;
     let gathered = gather(parsed, &signals, instances).await?;
     let plan = gathered.plan(context);
+    let waits_for_snapshot = gathered.waits_for_snapshot();
     let parsed = gathered.parsed();
     let changed = plan.status != parsed.status;
     if changed {
@@ -303,7 +316,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
         apply::write_back(&decided, outcome, instances).await?;
         return Ok(Turn::Again);
     }
-    Ok(Turn::Settled)
+    Ok(if waits_for_snapshot { Turn::Later } else { Turn::Settled })
 }
 
 /// Deals with signals whose instance is not among the unfinished ones: it is finished, there is none, or the watch lags.

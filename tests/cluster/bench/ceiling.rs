@@ -108,6 +108,8 @@ where
     F: Future<Output = Result<usize>> + Send + 'static,
 {
     let mut tried = Vec::new();
+    // The first requests for a kind are slow: the server prepares what it checks them with.
+    drive(WRITERS[0], size.probe, &work).await?;
     for writers in WRITERS {
         tried.push((writers, drive(writers, size.probe, &work).await?));
     }

@@ -102,18 +102,24 @@ pub struct Paced {
     /// What the operator wrote.
     pub writes_per_instance: f64,
     writes_per_instance_by_kind: Counts,
-    busy: Option<Value>,
+    /// What the server counted, by verb, resource and status.
+    requests_per_instance: Counts,
+    busy: Value,
 }
 
 /// One instance after the other.
-pub async fn one_at_a_time(operator: &Operator, load: &Arc<Load>, count: usize) -> Result<Paced> {
-    let before = settled(operator).await?;
-    let began = Instant::now();
+pub async fn one_at_a_time(
+    cluster: &ControlPlane,
+    operator: &Operator,
+    load: &Arc<Load>,
+    count: usize,
+) -> Result<Paced> {
+    let before = Before::now(cluster, operator).await?;
     let mut lives = Vec::new();
     for number in 0..count {
         lives.push(live(load.clone(), format!("quiet-{number}")).await?);
     }
-    paced(operator, &before, began, &lives, None).await
+    paced(cluster, operator, &before, &lives).await
 }
 
 /// So many instances per second, begun whether or not those before are done.
@@ -124,7 +130,7 @@ pub async fn at_rate(
     rate: f64,
     time: Duration,
 ) -> Result<Paced> {
-    let (before, busy) = (settled(operator).await?, Busy::now(cluster, Some(operator))?);
+    let before = Before::now(cluster, operator).await?;
     let (began, mut tasks, mut lives) = (Instant::now(), JoinSet::new(), Vec::new());
     for begun in 0.. {
         let due = Duration::from_secs_f64(f64::from(begun) / rate);
@@ -137,8 +143,22 @@ pub async fn at_rate(
     while let Some(life) = tasks.join_next().await {
         lives.push(life??);
     }
-    let busy = busy.until(&Busy::now(cluster, Some(operator))?);
-    paced(operator, &before, began, &lives, Some(busy)).await
+    paced(cluster, operator, &before, &lives).await
+}
+
+/// How things stood when the measuring began.
+struct Before {
+    began: Instant,
+    writes: Counts,
+    requests: Counts,
+    busy: Busy,
+}
+
+impl Before {
+    async fn now(cluster: &ControlPlane, operator: &Operator) -> Result<Self> {
+        let (writes, requests) = (settled(operator).await?, requests(cluster).await?);
+        Ok(Self { began: Instant::now(), writes, requests, busy: Busy::now(cluster, Some(operator))? })
+    }
 }
 
 struct Life {
@@ -165,15 +185,11 @@ async fn live(load: Arc<Load>, name: String) -> Result<Life> {
     })
 }
 
-async fn paced(
-    operator: &Operator,
-    before: &Counts,
-    began: Instant,
-    lives: &[Life],
-    busy: Option<Value>,
-) -> Result<Paced> {
-    let rate = number(lives.len()) / began.elapsed().as_secs_f64();
-    let writes = settled(operator).await?.since(before);
+async fn paced(cluster: &ControlPlane, operator: &Operator, before: &Before, lives: &[Life]) -> Result<Paced> {
+    let rate = number(lives.len()) / before.began.elapsed().as_secs_f64();
+    let busy = before.busy.until(&Busy::now(cluster, Some(operator))?);
+    let requests = requests(cluster).await?.since(&before.requests);
+    let writes = settled(operator).await?.since(&before.writes);
     Ok(Paced {
         rate,
         start: Distribution::of(lives.iter().map(|life| life.start))?,
@@ -182,6 +198,7 @@ async fn paced(
         decision_from_sending: Distribution::of(lives.iter().map(|life| life.deciding_from_sending))?,
         writes_per_instance: writes.total() / number(lives.len()),
         writes_per_instance_by_kind: writes.per(number(lives.len())),
+        requests_per_instance: requests.per(number(lives.len())),
         busy,
     })
 }

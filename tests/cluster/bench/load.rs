@@ -91,6 +91,7 @@ pub struct Load {
     pub requester: kube::Client,
     instances: Api<WorkflowInstance>,
     approvers: Vec<Approver>,
+    _watching: Watching,
     /// How many objects they have created.
     created: AtomicUsize,
 }
@@ -108,8 +109,10 @@ impl Load {
         }))?;
         Api::all(admin.clone()).create(&PostParams::default(), &binding).await?;
         let requester = cluster.as_user("requester", &["developers"]).await?;
+        let (board, watching) = Board::watching(admin, &namespace).await?;
         let mut load = Self {
-            board: Board::watching(admin, &namespace).await?,
+            board,
+            _watching: watching,
             instances: Api::namespaced(requester.clone(), &namespace),
             requester,
             approvers: Vec::new(),
@@ -237,6 +240,15 @@ impl Progress {
     }
 }
 
+/// The watch behind a board: it ends when this is dropped.
+struct Watching(tokio::task::AbortHandle);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// As much of an instance as the board needs.
 #[derive(Clone, Deserialize)]
 struct Shown {
@@ -259,14 +271,14 @@ struct ShownDecision {
 }
 
 impl Board {
-    /// Watches the instances of a namespace that has none yet, until the runtime ends.
-    async fn watching(client: kube::Client, namespace: &str) -> Result<Self> {
+    /// Watches the instances of a namespace that has none yet.
+    async fn watching(client: kube::Client, namespace: &str) -> Result<(Self, Watching)> {
         let instances: Api<WorkflowInstance> = Api::namespaced(client.clone(), namespace);
         let mut version = instances.list(&kube::api::ListParams::default()).await?.metadata.resource_version;
         let request = Request::new(WorkflowInstance::url_path(&(), Some(namespace)));
         let board = Self::default();
         let shown = board.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             loop {
                 let from = version.clone().unwrap_or_default();
                 if let Err(why) = shown.follow(&client, &request, &mut version).await {
@@ -275,7 +287,7 @@ impl Board {
                 }
             }
         });
-        Ok(board)
+        Ok((board, Watching(task.abort_handle())))
     }
 
     async fn follow(&self, client: &kube::Client, request: &Request, version: &mut Option<String>) -> Result<()> {

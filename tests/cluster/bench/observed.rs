@@ -28,7 +28,7 @@ impl Counts {
 
     /// All of them.
     pub fn total(&self) -> f64 {
-        self.0.values().sum()
+        self.0.values().fold(0.0, |sum, count| sum + count)
     }
 
     /// Each divided.
@@ -118,13 +118,20 @@ impl Busy {
         Ok(Self { at: Instant::now(), machine: machine * TICK, ours })
     }
 
-    /// What each has used since then, as a part of the whole machine; `others` are none of ours.
+    /// What each has used since then, as a part of the whole machine; `others` are none of ours, and make all figures worse.
     pub fn until(&self, later: &Self) -> Value {
         let all = (later.at - self.at).as_secs_f64() * processors();
         let used = later.ours.iter().map(|(who, seconds)| (*who, seconds - self.ours.get(who).unwrap_or(&0.0)));
         let mut shares: BTreeMap<&str, f64> = used.map(|(who, seconds)| (who, seconds / all)).collect();
         let ours: f64 = shares.values().sum();
-        shares.insert("others", ((later.machine - self.machine) / all - ours).max(0.0));
+        let others = ((later.machine - self.machine) / all - ours).max(0.0);
+        shares.insert("others", others);
+        if others > 0.1 {
+            super::say(&format!(
+                "other programs took {:.0} % of the machine meanwhile: mistrust the figures",
+                others * 100.0
+            ));
+        }
         json!(shares)
     }
 
@@ -164,6 +171,8 @@ pub struct Memory {
     pub resident: f64,
     /// Resident at most.
     pub peak: f64,
+    /// The part of what is resident now that is no file, such as the program itself.
+    pub anonymous: f64,
 }
 
 /// The operator's memory.
@@ -173,5 +182,5 @@ pub fn memory(operator: &Operator) -> Result<Memory> {
         let line = status.lines().find_map(|line| line.strip_prefix(key)).context("no memory in a process status")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     };
-    Ok(Memory { resident: mib("VmRSS:")?, peak: mib("VmHWM:")? })
+    Ok(Memory { resident: mib("VmRSS:")?, peak: mib("VmHWM:")?, anonymous: mib("RssAnon:")? })
 }

@@ -69,11 +69,11 @@ impl Report {
 
     /// Prints the table.
     pub fn show(&self) {
-        println!("{:<46} {:>14}  {:>10}  met", "what", "measured", "goal");
+        println!("{:<50} {:>12}  {:>10}  met", "what", "measured", "goal");
         for Row { what, measured, unit, goal } in &self.rows {
             let met = goal.map_or("", |goal| if goal.met(*measured) { "yes" } else { "no" });
             let goal = goal.map(|goal| goal.text(unit)).unwrap_or_default();
-            println!("{what:<46} {:>14}  {goal:>10}  {met}", with_unit(*measured, unit));
+            println!("{what:<50} {:>12}  {goal:>10}  {met}", with_unit(*measured, unit));
         }
         println!("\n{PEER}");
     }

@@ -11,7 +11,7 @@ use crate::cluster::{ControlPlane, Output, kubeconfig};
 /// A cluster, for everybody who plays.
 pub enum Access {
     /// Everybody has a kubeconfig of their own, with a client certificate.
-    Certificates(ControlPlane),
+    Certificates(Box<ControlPlane>),
     /// Everybody is impersonated.
     Impersonation(Guest),
 }
@@ -53,8 +53,9 @@ impl Access {
         match self {
             Self::Certificates(_) => format!("{}$ {command}", who.name),
             Self::Impersonation(_) => {
-                let flags: String = impersonation(who).iter().map(|part| format!(" {part}")).collect();
-                format!("$ {}", command.replacen("kubectl", &format!("kubectl{flags}"), 1))
+                let flags = impersonation(who).into_iter();
+                let kubectl: Vec<_> = std::iter::once("kubectl").chain(flags).collect();
+                format!("$ {}", command.replacen("kubectl", &kubectl.join(" "), 1))
             }
         }
     }

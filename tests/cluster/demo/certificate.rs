@@ -57,8 +57,7 @@ impl Request {
         let validity = certificate.validity();
         Ok(Certificate {
             subject: subject(&certificate),
-            valid_now: validity.is_valid(),
-            until: jiff::Timestamp::from_second(validity.not_after.timestamp())?,
+            valid_until: validity.is_valid().then(|| validity.not_after.to_string()),
             client: usage.is_some_and(|usage| usage.client_auth && !usage.any && !usage.server_auth),
             signed: signed_by_one_of(&certificate, authorities),
             own_key: certificate.public_key().raw == self.key.subject_public_key_info(),
@@ -70,10 +69,8 @@ impl Request {
 pub struct Certificate {
     /// Its subject, e.g. `CN=martha, O=staff`.
     pub subject: String,
-    /// Whether it is valid now.
-    pub valid_now: bool,
-    /// Until when it is valid.
-    pub until: jiff::Timestamp,
+    /// Until when it is valid; none when it is not valid now.
+    pub valid_until: Option<String>,
     /// Whether it is for clients, and for nothing else.
     pub client: bool,
     /// Whether one of the authorities signed it.

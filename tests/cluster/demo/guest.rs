@@ -171,8 +171,11 @@ impl Guest {
     /// Removes Quorate, which was not there before, and with it all that is of its kinds.
     async fn remove_installation(&self, operator: Option<Operator>, telling: &Telling) -> Vec<anyhow::Error> {
         match self.namespace().await {
-            // Interrupted before anything was made, or somebody else was faster.
-            Ok(namespace) if namespace.as_ref().and_then(mark_of) != Some(self.names.mark()) => return Vec::new(),
+            // Interrupted early, or somebody else was faster.
+            Ok(namespace) if namespace.as_ref().and_then(mark_of) != Some(self.names.mark()) => {
+                telling.done("nothing had been made yet");
+                return Vec::new();
+            }
             Ok(_) => {}
             Err(why) => return vec![why],
         }

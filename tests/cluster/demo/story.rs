@@ -130,7 +130,7 @@ impl Story<'_> {
     async fn two_approve(&self, asked: &Asked, instance: &Instance) -> Result<()> {
         self.telling.chapter("Mary and John approve");
         let signal = self.signal(&MARY, instance, "Approve", None).await?;
-        self.telling.explain("A decision is an object. The file approve.yaml of Mary and John:");
+        self.telling.explain("A decision is an object. Mary's approve.yaml; John's says the same:");
         self.telling.shown(&signal);
         let mary = self.send(&MARY, instance, "approve.yaml", &signal).await?;
         self.eventually("Mary's approval counts", "Counted", async || self.verdict(instance, &mary).await).await?;
@@ -167,8 +167,9 @@ impl Story<'_> {
             trusted["data"]["client-ca-file"].as_str().context("the cluster trusts no client certificates")?;
         let found = asked.request.read(&pem, authorities)?;
         self.check("it is Martha's, in her own name and group", "CN=martha, O=staff", &found.subject)?;
-        let until = found.until.strftime("%H:%M:%S UTC");
-        self.holds(&format!("it is valid now, until {until}, and for clients only"), found.valid_now && found.client)?;
+        let until = found.valid_until.as_deref();
+        self.holds(&format!("it is valid now, until {}", until.unwrap_or("the past")), until.is_some())?;
+        self.holds("it is for clients, and for nothing else", found.client)?;
         self.holds("it is signed by the authority that the API server trusts", found.signed)?;
         self.holds("it is for Martha's key, which never left her", found.own_key)?;
 
@@ -271,21 +272,23 @@ impl Story<'_> {
 
     /// A signal as its sender has it in a file.
     async fn signal(&self, who: &Person, instance: &Instance, decision: &str, comment: Option<&str>) -> Result<String> {
-        let mut yaml = format!(
+        let comment = comment.map(|comment| format!("  comment: {}\n", json!(comment)));
+        // Older servers have no MutatingAdmissionPolicy.
+        let actor = if self.server_fills_in().await? {
+            None
+        } else {
+            Some(format!("  actor: {}   # as in: kubectl auth whoami\n", self.who_is(who).await?))
+        };
+        Ok(format!(
             "apiVersion: quorate.dev/v1alpha1\n\
              kind: ApprovalSignal\n\
              metadata:\n  generateName: decision-\n  namespace: {}\n\
-             spec:\n  instance: {}\n  decision: {decision}\n",
-            instance.namespace, instance.name
-        );
-        if let Some(comment) = comment {
-            yaml += &format!("  comment: {}\n", json!(comment));
-        }
-        if !self.server_fills_in().await? {
-            // Older servers have no MutatingAdmissionPolicy.
-            yaml += &format!("  actor: {}   # as in: kubectl auth whoami\n", self.who_is(who).await?);
-        }
-        Ok(yaml)
+             spec:\n  instance: {}\n  decision: {decision}\n{}{}",
+            instance.namespace,
+            instance.name,
+            comment.unwrap_or_default(),
+            actor.unwrap_or_default()
+        ))
     }
 
     /// Sends a signal with plain kubectl; gives its name.
@@ -410,7 +413,7 @@ impl Story<'_> {
 
     /// A claim without more to say.
     fn holds(&self, claim: &str, holds: bool) -> Result<()> {
-        self.claim(claim, "that", "otherwise", holds)
+        self.claim(claim, "yes", "no", holds)
     }
 
     fn claim(&self, claim: &str, expected: &str, found: &str, holds: bool) -> Result<()> {

@@ -129,7 +129,7 @@ async fn attack_03_identity_changed_afterwards(cluster: &Cluster) {
     let api = scene.admin.sees::<ApprovalSignal>();
     let replaced = api.replace(&signal.name_any(), &PostParams::default(), &put).await;
     refused_by(replaced, "", "a signal is immutable");
-    for patch in patches("ApprovalSignal", "actor", &json!(signal.spec), &put.spec.actor) {
+    for patch in patches("ApprovalSignal", "actor", &json!(signal.spec), put.spec.actor.as_ref()) {
         let tried = api.patch(&signal.name_any(), &patch.0, &patch.1).await;
         refused_by(tried, "", "a signal is immutable");
     }
@@ -139,7 +139,7 @@ async fn attack_03_identity_changed_afterwards(cluster: &Cluster) {
     let api = scene.admin.sees::<WorkflowInstance>();
     let replaced = api.replace("release", &PostParams::default(), &put).await;
     refused_by(replaced, "", "spec is immutable");
-    for patch in patches("WorkflowInstance", "initiator", &json!(release.spec), &put.spec.initiator) {
+    for patch in patches("WorkflowInstance", "initiator", &json!(release.spec), put.spec.initiator.as_ref()) {
         let tried = api.patch("release", &patch.0, &patch.1).await;
         refused_by(tried, "", "spec is immutable");
     }
@@ -148,7 +148,7 @@ async fn attack_03_identity_changed_afterwards(cluster: &Cluster) {
 }
 
 /// Every other way to write a field of a spec: merge patch, JSON patches that remove and add, server-side apply.
-fn patches(kind: &str, field: &str, spec: &Value, value: &Option<Actor>) -> Vec<(PatchParams, Patch<Value>)> {
+fn patches(kind: &str, field: &str, spec: &Value, value: Option<&Actor>) -> Vec<(PatchParams, Patch<Value>)> {
     let mut forged = spec.clone();
     forged[field] = json!(value);
     let path = format!("/spec/{field}");
@@ -173,27 +173,32 @@ fn patches(kind: &str, field: &str, spec: &Value, value: &Option<Actor>) -> Vec<
 async fn attack_04_impersonation_without_the_right(cluster: &Cluster) {
     let scene = Scene::with_namespace(cluster, "attack-04").await;
     let alice = scene.as_user("alice", &[]).await;
-    let release =
-        alice.opens("release", one_step(json!({"approvers": [{"user": "mary"}, {"group": "approvers"}]}))).await;
-    let release = scene.asking(&release).await;
-    let signal = |actor: Value| {
-        json!({
-            "apiVersion": "quorate.dev/v1alpha1", "kind": "ApprovalSignal", "metadata": {"name": "as-another"},
-            "spec": {"instance": "release", "decision": "Approve", "actor": actor},
-        })
-    };
+    let mallory = scene.as_user("mallory", &[]).await;
+    let sources = json!({"approvers": [{"user": "mary"}, {"group": "approvers"}]});
+    let release = scene.asking(&alice.opens("release", one_step(sources)).await).await;
     let everybody = "system:authenticated";
-    for (flags, actor) in [
-        (vec!["--as=mary"], json!({"username": "mary", "groups": [everybody]})),
+    for (headers, actor) in [
+        (vec![("Impersonate-User", "mary")], json!({"username": "mary", "groups": [everybody]})),
         (
-            vec!["--as=mallory", "--as-group=approvers"],
+            vec![("Impersonate-User", "mallory"), ("Impersonate-Group", "approvers")],
             json!({"username": "mallory", "groups": ["approvers", everybody]}),
         ),
-        (vec!["--as=mallory", "--as-uid=1"], json!({"username": "mallory", "uid": "1", "groups": [everybody]})),
+        (
+            vec![("Impersonate-User", "mallory"), ("Impersonate-Uid", "1")],
+            json!({"username": "mallory", "uid": "1", "groups": [everybody]}),
+        ),
     ] {
-        let command = [&["create", "--validate=false", "-f", "-"], &flags[..]].concat();
-        let refused = scene.kubectl_as("mallory", &command, &signal(actor)).await;
-        assert!(!refused.success() && refused.stderr.contains("cannot impersonate"), "{refused:?}");
+        let signal = json!({
+            "apiVersion": "quorate.dev/v1alpha1", "kind": "ApprovalSignal", "metadata": {"name": "as-another"},
+            "spec": {"instance": "release", "decision": "Approve", "actor": actor},
+        });
+        let path = format!("/apis/quorate.dev/v1alpha1/namespaces/{}/approvalsignals", scene.namespace);
+        let mut request = http::Request::post(path).header("Content-Type", "application/json");
+        for (header, value) in headers {
+            request = request.header(header, value);
+        }
+        let request = request.body(signal.to_string().into_bytes()).unwrap();
+        refused_by(mallory.client.request::<ApprovalSignal>(request).await, "User \"mallory\" cannot impersonate", "");
     }
     assert!(scene.signals().await.is_empty());
     scene.untouched(&release).await;

@@ -1,6 +1,6 @@
 //! What the engine must see through.
 
-use crate::requests::{CN, O, UID};
+use crate::requests::{CN, O, Subject, UID};
 use crate::scene::*;
 use crate::{Cluster, on_both_servers};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -158,7 +158,7 @@ async fn attack_31_approve_and_reject_in_the_same_second(cluster: &Cluster) {
         let rejects = john.rejects(&two).await;
         let yes = mary.approves(&one).await;
         let no = mary.rejects(&one).await;
-        let signals = [&approves, &rejects, &yes, &no].map(|signal| signal.creation_timestamp());
+        let signals = [&approves, &rejects, &yes, &no].map(ResourceExt::creation_timestamp);
         if signals.iter().all(|created| *created == signals[0]) {
             rounds.push((two, one, approves, rejects, yes, no));
         }
@@ -234,7 +234,7 @@ async fn attack_36_request_for_another_identity(cluster: &Cluster) {
     let workflow: WorkflowDefinition = scene.has("certificates", workflow).await;
     let process = scene.process("certificates", &workflow.name_any(), &[]).await;
     scene.ready(&process, "True").await;
-    let cases: [(&str, &[(&[u64], &str)], &str); 8] = [
+    let cases: [(&str, &Subject<'_>, &str); 8] = [
         ("another-name", &[(CN, "mary")], "it asks for CN=mary, and alice may ask for CN=alice only"),
         ("two-names", &[(CN, "alice"), (CN, "mary")], "it asks for CN=alice, CN=mary"),
         ("two-names-reversed", &[(CN, "mary"), (CN, "alice")], "it asks for CN=mary, CN=alice"),

@@ -240,8 +240,11 @@ async fn attack_23_signal_from_another_namespace(cluster: &Cluster) {
     let signal = mary.signals_in(&elsewhere.namespace, spec).await.unwrap();
     let told = format!("there is no WorkflowInstance release in namespace {}", elsewhere.namespace);
     scene.refuses(&signal, "InstanceNotFound", &told).await;
-    let path = json!({"instance": format!("{}/release", scene.namespace), "decision": "Approve"});
-    let signal = mary.signals_in(&elsewhere.namespace, path).await.unwrap();
-    scene.refuses(&signal, "InstanceNotFound", "there is no WorkflowInstance").await;
+    // Nor does a path lead there.
+    let collection = format!("../../{}/workflowinstances", scene.namespace);
+    for path in [format!("{collection}/release"), "release/status".into(), "..".into(), "release?watch=1".into()] {
+        let tried = mary.signals_in(&elsewhere.namespace, json!({"instance": path, "decision": "Approve"})).await;
+        refused_by(tried, "spec.instance", "should match '^[a-z0-9]");
+    }
     scene.untouched(&release).await;
 }
