@@ -23,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long the instances of removed requests may take to be cancelled.
 const CANCELLING: Duration = Duration::from_secs(15);
 
-/// How long the signals of removed instances are waited for.
-const COLLECTING: Duration = Duration::from_secs(3);
-
 /// Where the version of helm is pinned.
 const HELM_MODULE: &str = include_str!("../tools/helm/go.mod");
 
@@ -230,7 +227,7 @@ impl Guest {
                 telling.done("the requests, their instances and the rules of the story are gone");
                 if left > 0 {
                     telling.explain(&format!(
-                        "{left} signals are left to the operator: it alone may remove them, after their instances."
+                        "{left} signals remain: the operator alone may remove them, and does so with its next sweep (every hour by default)."
                     ));
                 }
             }
@@ -262,24 +259,15 @@ impl Guest {
         }
     }
 
-    /// How many signals of removed instances the operator has not removed.
+    /// How many signals of removed instances are still there.
     async fn signals_left(&self, instances: &[Remnant]) -> Result<usize> {
-        let deadline = Instant::now() + COLLECTING;
-        loop {
-            let list = self.json(&["get", "approvalsignals", "-A"]).await?;
-            let is_ours = |signal: &&Value| {
-                let of = |instance: &Remnant| {
-                    signal["metadata"]["namespace"] == *instance.namespace
-                        && signal["spec"]["instance"] == *instance.name
-                };
-                instances.iter().any(of)
-            };
-            let left = list["items"].as_array().into_iter().flatten().filter(is_ours).count();
-            if left == 0 || Instant::now() > deadline {
-                return Ok(left);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        let list = self.json(&["get", "approvalsignals", "-A"]).await?;
+        let is_ours = |signal: &&Value| {
+            instances.iter().any(|instance| {
+                signal["metadata"]["namespace"] == *instance.namespace && signal["spec"]["instance"] == *instance.name
+            })
+        };
+        Ok(list["items"].as_array().into_iter().flatten().filter(is_ours).count())
     }
 
     /// What a person would type to remove what the story leaves behind, its names ending with `suffix`.
