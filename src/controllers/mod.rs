@@ -29,8 +29,9 @@ use kube::runtime::reflector::Store;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use revisions::Revisions;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +85,8 @@ pub struct Context {
     pub definition_changes: Changes,
     /// Told when a process comes, changes or goes.
     pub process_changes: Changes,
+    /// Why requests are held, by uid, as far as it was told.
+    pub held: Mutex<HashMap<String, String>>,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -127,6 +130,7 @@ pub async fn run(
         events: Events::start(client.clone(), metrics.clone()),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
+        held: Mutex::default(),
         synced,
         clock,
         prover: Arc::new(prover),

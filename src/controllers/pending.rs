@@ -6,6 +6,7 @@ use super::{Context, backoff, drive};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
 use crate::engine::{Note, Proof};
 use crate::pending::{Candidate, Selection, csr, select};
+use crate::proof::Stamped;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -14,7 +15,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Resource, ResourceExt};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -104,7 +105,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     tracing::debug!(csr = name, ?selection, "looked for a process");
     let Some(process) = process else {
         if let Selection::Hold { process, why } = selection {
-            tracing::info!(csr = name, process, why, "held");
+            tell_held(&csr, &format!("held by ApprovalProcess {process}: {why}"), &context);
         }
         return Ok(Action::await_change());
     };
@@ -119,6 +120,18 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
         return Ok(Action::requeue(backoff(2)));
     }
     open(&csr, &requested, &process, &context).await
+}
+
+/// Says in an event why a request waits, once for each reason.
+fn tell_held(csr: &CertificateSigningRequest, why: &str, context: &Context) {
+    let mut told = context.held.lock().unwrap_or_else(PoisonError::into_inner);
+    // Requests come and go: what was said about those that are gone is forgotten.
+    told.retain(|uid, _| context.requests.find(|csr| csr.uid().as_deref() == Some(uid)).is_some());
+    let uid = csr.uid().unwrap_or_default();
+    if told.insert(uid, why.to_owned()).as_deref() != Some(why) {
+        tracing::info!(csr = csr.name_any(), why, "held");
+        context.events.post(csr.object_ref(&()), Note { warning: true, reason: "Held", message: why.to_owned() });
+    }
 }
 
 /// Which process takes the request. The conditions run off the async threads and within a limit of time.
@@ -177,7 +190,7 @@ async fn deny(csr: &CertificateSigningRequest, faults: &[String], context: &Cont
 
 /// Whether an instance that is opened now can be proven to be the operator's own work.
 async fn provable(context: &Context) -> Result<bool, Error> {
-    let proof = context.prover.confirm(std::time::Instant::now()).await?;
+    let proof = context.prover.confirm(Stamped::Instances, std::time::Instant::now()).await?;
     Ok(matches!(proof, Proof::Since(since) if context.clock.now().as_second() > since))
 }
 

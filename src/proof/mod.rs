@@ -38,6 +38,27 @@ use std::time::{Duration, Instant};
 /// The `ConfigMap` in the operator's namespace that remembers the streak.
 const CONFIG_MAP: &str = "quorate-actor-proof";
 
+/// What carries the name of its sender.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stamped {
+    /// `ApprovalSignals`: their actor.
+    Signals = 0,
+    /// `WorkflowInstances`: their initiator.
+    Instances = 1,
+}
+
+/// The name of an admission policy and of its binding, and of the kind whose schema helps it.
+struct Guard(&'static str, Option<&'static str>);
+
+/// Everything that the proof rests on: what proves who sends what, and what keeps the record of decisions from being written
+/// over or deleted. Read at every trial; before something is judged, only what proves its sender.
+const GUARDS: [Guard; 4] = [
+    Guard("quorate-signal-actor", Some("approvalsignals.quorate.dev")),
+    Guard("quorate-instance-initiator", Some("workflowinstances.quorate.dev")),
+    Guard("quorate-status", None),
+    Guard("quorate-evidence", None),
+];
+
 /// How often the trial is repeated.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -71,8 +92,8 @@ struct State {
     streak: Option<Streak>,
     /// Why decisions wait; none while the proof holds.
     broken: Option<String>,
-    /// When the last successful reading of the record began.
-    read_at: Option<Instant>,
+    /// When the last successful reading began, of what proves signals and of what proves instances.
+    read_at: [Option<Instant>; 2],
 }
 
 /// Keeps the proof.
@@ -86,7 +107,7 @@ pub struct Prover {
     /// Told when the proof comes or goes.
     pub changes: Changes,
     state: Mutex<State>,
-    reading: tokio::sync::Mutex<()>,
+    reading: [tokio::sync::Mutex<()>; 2],
     again: tokio::sync::Notify,
 }
 
@@ -112,7 +133,7 @@ impl Prover {
             readiness,
             changes: Changes::default(),
             state: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            reading: Default::default(),
             again: tokio::sync::Notify::new(),
         })
     }
@@ -136,18 +157,19 @@ impl Prover {
         }
     }
 
-    /// The proof, checked after `seen`: whatever was created before `seen` was created under the record that it tells of.
+    /// The proof for objects of a kind, checked after `seen`: whatever was created before `seen` was created under the record
+    /// that it tells of.
     ///
     /// # Errors
     /// When the API server does not answer: nothing may be judged then.
-    pub async fn confirm(&self, seen: Instant) -> Result<engine::Proof, Error> {
-        if !self.read_since(seen) {
+    pub async fn confirm(&self, stamped: Stamped, seen: Instant) -> Result<engine::Proof, Error> {
+        if !self.read_since(stamped, seen) {
             // Whoever waits here finds the reading of the one before begun later than what they wait for, and shares it.
-            let _turn = self.reading.lock().await;
-            if !self.read_since(seen) {
+            let _turn = self.reading[stamped as usize].lock().await;
+            if !self.read_since(stamped, seen) {
                 let began = Instant::now();
-                match self.read_record().await {
-                    Ok(record) => self.compare(&record, began),
+                match self.read_record(&GUARDS[stamped as usize..=stamped as usize]).await {
+                    Ok(record) => self.compare(stamped, &record, began),
                     Err(Error::Api(kube::Error::Api(status))) if status.is_not_found() => {
                         self.break_off(missing(&status.message));
                         self.again.notify_one();
@@ -172,17 +194,17 @@ impl Prover {
         }
     }
 
-    fn read_since(&self, seen: Instant) -> bool {
-        self.state.lock().is_ok_and(|state| state.read_at.is_some_and(|read_at| read_at > seen))
+    fn read_since(&self, stamped: Stamped, seen: Instant) -> bool {
+        self.state.lock().is_ok_and(|state| state.read_at[stamped as usize].is_some_and(|read_at| read_at > seen))
     }
 
-    /// Compares a record just read with that of the streak.
-    fn compare(&self, record: &Record, began: Instant) {
+    /// Compares what was just read with the record of the streak.
+    fn compare(&self, stamped: Stamped, record: &Record, began: Instant) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };
-        state.read_at = Some(began);
-        let same = state.streak.as_ref().is_some_and(|streak| streak.record == *record);
+        state.read_at[stamped as usize] = Some(began);
+        let same = state.streak.as_ref().is_some_and(|streak| streak.record.covers(record));
         if !same && state.broken.is_none() {
             state.broken = Some(match &state.streak {
                 Some(streak) => format!("{} changed; they are being tried again", streak.record.differences(record)),
@@ -196,7 +218,7 @@ impl Prover {
 
     /// One trial. True when the lock holds.
     async fn try_lock(&self) -> Result<bool, Error> {
-        let before = match self.read_record().await {
+        let before = match self.read_record(&GUARDS).await {
             Err(Error::Api(kube::Error::Api(status))) if status.is_not_found() => {
                 self.break_off(missing(&status.message));
                 return Ok(false);
@@ -213,7 +235,7 @@ impl Prover {
             None
         };
         let began = Instant::now();
-        let after = self.read_record().await?;
+        let after = self.read_record(&GUARDS).await?;
         if before != after {
             faults.push(format!("{} changed during the trial", before.differences(&after)));
         }
@@ -247,7 +269,7 @@ impl Prover {
                 return Ok(());
             };
             let changed = state.broken.is_some() || state.streak.as_ref() != Some(&streak);
-            *state = State { streak: Some(streak), broken: None, read_at: Some(began) };
+            *state = State { streak: Some(streak), broken: None, read_at: [Some(began); 2] };
             changed
         };
         if changed {
@@ -277,14 +299,15 @@ impl Prover {
         }
     }
 
-    /// Reads uid and generation of everything that the proof rests on, from the API server itself.
-    async fn read_record(&self) -> Result<Record, Error> {
-        let names = ["quorate-signal-actor", "quorate-instance-initiator"];
-        let crds = ["approvalsignals.quorate.dev", "workflowinstances.quorate.dev"];
+    /// Reads uid and generation of these guards, from the API server itself.
+    async fn read_record(&self, guards: &[Guard]) -> Result<Record, Error> {
+        let policies = || guards.iter().map(|guard| guard.0);
         let (policies, bindings, crds) = futures::try_join!(
-            try_join_all(names.map(|name| self.read::<ValidatingAdmissionPolicy>(name))),
-            try_join_all(names.map(|name| self.read::<ValidatingAdmissionPolicyBinding>(name))),
-            try_join_all(crds.map(|name| self.read::<CustomResourceDefinition>(name))),
+            try_join_all(policies().map(|name| self.read::<ValidatingAdmissionPolicy>(name))),
+            try_join_all(policies().map(|name| self.read::<ValidatingAdmissionPolicyBinding>(name))),
+            try_join_all(
+                guards.iter().filter_map(|guard| guard.1).map(|name| self.read::<CustomResourceDefinition>(name))
+            ),
         )?;
         Ok(Record(policies.into_iter().chain(bindings).chain(crds).collect()))
     }
@@ -334,13 +357,15 @@ impl Prover {
 }
 
 impl Record {
-    /// What is not the same, for people.
+    /// Whether everything in the other one is the same here.
+    fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|(name, stamp)| self.0.get(name) == Some(stamp))
+    }
+
+    /// What is not the same in the other one, for people.
     fn differences(&self, other: &Self) -> String {
-        let names = self.0.keys().chain(other.0.keys()).filter(|name| self.0.get(*name) != other.0.get(*name));
-        let mut names: Vec<_> = names.map(String::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.join(", ")
+        let names = other.0.iter().filter(|(name, stamp)| self.0.get(*name) != Some(stamp));
+        names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::requests::CN;
 use crate::scene::*;
 use crate::{Cluster, eventually, on_both_servers};
-use kube::ResourceExt;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use quorate::api::*;
 use serde_json::{Value, json};
 
@@ -156,12 +158,16 @@ async fn a_process_waits_for_its_workflow_and_its_requests_with_it(cluster: &Clu
     assert_eq!(scene.decision_on(&request).await.type_, "Approved");
 }
 
-/// Waits until the operator says that a process holds a request.
+/// Waits until an event of the request says that a process holds it.
 async fn held(scene: &Scene<'_>, request: &str, process: &str) {
     eventually(&format!("{process} holds {request}"), async || {
-        let log = std::fs::read_to_string(scene.cluster.operator.log()).unwrap();
-        let told = |line: &str| line.contains("held") && line.contains(request) && line.contains(process);
-        log.lines().any(told).then_some(())
+        let events: Api<Event> = Api::namespaced(scene.cluster.plane.admin().await.unwrap(), "default");
+        let told = |event: &Event| {
+            event.reason.as_deref() == Some("Held")
+                && event.regarding.as_ref().is_some_and(|about| about.name.as_deref() == Some(request))
+                && event.note.as_ref().is_some_and(|note| note.contains(process))
+        };
+        events.list(&ListParams::default()).await.unwrap().iter().any(told).then_some(())
     })
     .await;
 }

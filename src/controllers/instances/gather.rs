@@ -10,10 +10,12 @@ use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
 use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, advance};
 use crate::pending::csr;
+use crate::proof::Stamped;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Everything that one computation goes by, owned.
 pub struct Gathered {
@@ -84,13 +86,14 @@ impl Gathered {
 pub async fn gather(parsed: Parsed, signals: &[Unjudged], instances: &Instances) -> Result<Gathered, Error> {
     let context = &instances.context;
     let started = parsed.status.started_at.is_some();
-    // What was created before `seen` must have been created under the policies as they still are.
-    let newest = signals.iter().map(|signal| signal.seen).max();
-    let proof = match newest {
-        Some(seen) => context.prover.confirm(seen).await?,
-        None if started => context.prover.proof(),
-        None => context.prover.confirm(std::time::Instant::now()).await?,
-    };
+    // What was created before it was seen must have been created under the policies as they still are.
+    let mut proof = context.prover.proof();
+    if !started {
+        proof = context.prover.confirm(Stamped::Instances, Instant::now()).await?;
+    }
+    if let Some(seen) = signals.iter().map(|signal| signal.seen).max() {
+        proof = context.prover.confirm(Stamped::Signals, seen).await?;
+    }
     let directory = context.directory.snapshot();
     let finished = parsed.status.outcome.is_some();
     let definition = match &parsed.status.revision {
