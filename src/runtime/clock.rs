@@ -58,7 +58,7 @@ mod tests {
     fn attack_34_a_clock_that_jumps_a_day_is_pulled_back() {
         let asked = Instant::now();
         let anchor = Some(Anchor { second: 1_000_000, asked, answered: asked + Duration::from_millis(20) });
-        let at = asked + Duration::from_secs(60);
+        let at = asked + Duration::from_mins(1);
         let told = |wall: i64| bounded(Timestamp::from_second(wall).expect("in range"), anchor, at).as_millisecond();
         assert_eq!(told(1_000_060), 1_000_060_000, "a clock that agrees is believed");
         assert_eq!(told(1_000_060 + 86_400), 1_000_061_000);

@@ -54,8 +54,8 @@ pub struct Size {
 }
 
 const WHOLE: Size = Size {
-    ceiling: Duration::from_secs(8),
-    probe: Duration::from_secs(2),
+    ceiling: Duration::from_secs(6),
+    probe: Duration::from_secs(1),
     flat_out: 1500,
     quiet: 50,
     half_load: Duration::from_secs(20),
@@ -94,8 +94,10 @@ pub async fn run(quick: bool) -> Result<()> {
 
     say("the server alone");
     let ceiling = ceiling::measure(&cluster, &load, size).await?;
-    report.figure("server alone, creates", ceiling.creates.rate, "/s");
-    report.figure("server alone, status writes", ceiling.updates.rate, "/s");
+    report.figure("server alone, creates of instances", ceiling.instances.per_second, "/s");
+    report.figure("server alone, creates of signals", ceiling.signals.per_second, "/s");
+    report.figure("server alone, status writes of instances", ceiling.statuses.per_second, "/s");
+    report.figure("server alone, status writes of signals", ceiling.verdicts.per_second, "/s");
     report.raw("ceiling", &ceiling);
 
     let mut operator = Operator::spawn(&cluster, OperatorOptions::beside_this_program()?).await?;
@@ -110,7 +112,7 @@ pub async fn run(quick: bool) -> Result<()> {
 
     say("instances with two approvals, flat out");
     let flat_out = decisions::flat_out(&cluster, &operator, &load, size.flat_out).await?;
-    let limit = ceiling.of_mix(flat_out.creates, flat_out.updates);
+    let limit = ceiling.of(flat_out.mix);
     report.figure("completed instances, two approvals each", flat_out.rate, "/s");
     report.figure("the operator's writes per instance, flat out", flat_out.writes_per_instance, "");
     report.figure("writes to the server, flat out", flat_out.writes_per_second, "/s");

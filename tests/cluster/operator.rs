@@ -24,7 +24,7 @@ pub struct OperatorOptions {
     pub service_account: String,
     /// Arguments behind `--http-address`.
     pub arguments: Vec<String>,
-    /// Environment variables beside `KUBECONFIG` and `QUORATE_NAMESPACE`.
+    /// Environment variables beside those that the chart sets.
     pub environment: Vec<(String, String)>,
     /// How long getting ready may take.
     pub deadline: Duration,
@@ -85,6 +85,7 @@ impl Operator {
             "env".to_owned(),
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("QUORATE_NAMESPACE={}", options.namespace),
+            "MALLOC_ARENA_MAX=2".to_owned(),
         ];
         argv.extend(options.environment.iter().map(|(name, value)| format!("{name}={value}")));
         argv.push(std::path::absolute(&options.binary)?.to_string_lossy().into_owned());

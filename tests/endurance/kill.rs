@@ -113,7 +113,8 @@ impl InProcess {
                 settings: Settings { administrators, max_signal_age: 3600 },
                 sweep_interval: std::time::Duration::from_hours(1),
             };
-            controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new()).await?;
+            let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
+            Box::pin(operator).await?;
             anyhow::Ok(())
         });
         Ok(Self { runtime: Some(runtime) })

@@ -18,7 +18,7 @@ impl Counts {
     /// What has come since `before`, without what has not changed.
     pub fn since(&self, before: &Self) -> Self {
         let grown = self.0.iter().map(|(name, count)| (name.clone(), count - before.of(name)));
-        Self(grown.filter(|(_, count)| *count != 0.0).collect())
+        Self(grown.filter(|(_, count)| count.abs() > 0.0).collect())
     }
 
     /// One of them.
@@ -48,7 +48,7 @@ pub async fn counted(operator: &Operator, name: &str) -> Result<Counts> {
 
 /// Waits until the operator has written nothing for a second, and gives what it has written since it started.
 pub async fn settled(operator: &Operator) -> Result<Counts> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let (mut writes, mut since) = (counted(operator, "writes").await?, Instant::now());
     while since.elapsed() < Duration::from_secs(1) {
         ensure!(Instant::now() < deadline, "the operator does not stop writing: {writes:?}");
