@@ -14,7 +14,7 @@
 //! | room | what lives there | what it may not do |
 //! |---|---|---|
 //! | [`api`] | the kinds, one file each; [`api::crds`] is the only list of them | decide anything |
-//! | [`engine`] | [`engine::advance`], the one place where a decision is made; the graph, eligibility, verdicts | IO, time, chance: a test reads its imports |
+//! | [`engine`] | [`engine::advance()`], the one place where a decision is made; the graph, eligibility, verdicts | IO, time, chance: a test reads its imports |
 //! | [`directory`] | who a username is, who holds a role, at one moment | IO |
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO |

@@ -1,4 +1,4 @@
-//! The one place where a decision is made: [`advance`], a pure function of facts.
+//! The one place where a decision is made: [`advance()`], a pure function of facts.
 //!
 //! It does no IO and knows no kube client, no async runtime, no log, no clock and no source of chance: whatever happens (a crash,
 //! a retry, a stale cache, two leaders) is handled by computing again from the facts. It cannot fail: bad input becomes a
@@ -8,7 +8,7 @@
 //! - [`eligibility`]: who may decide
 //! - `judge`: what becomes of one signal
 //! - `stock`: who is left to decide, and when the administrators stand in
-//! - [`advance`]: what becomes of an instance
+//! - [`advance()`]: what becomes of an instance
 //! - `describe`: where it stands, in words
 //! - [`revision`]: the snapshot of a definition, named by its content
 //!
@@ -32,7 +32,7 @@ use crate::directory::Snapshot;
 use graph::{Fault, Graph};
 use jiff::Timestamp;
 
-/// Everything that [`advance`] goes by.
+/// Everything that [`advance()`] goes by.
 pub struct Facts<'a> {
     /// The instance, without its status.
     pub instance: Instance<'a>,
