@@ -111,3 +111,57 @@ fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
     resources.api_groups.iter().any(|covered| covered == group)
         && resources.resources.iter().any(|covered| covered == resource)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, Selection, csr, select};
+    use crate::api::{ApprovalProcessSpec, GroupResources, MatchCondition, NameRef, PendingEvent, ProcessEvent};
+    use serde_json::json;
+
+    fn process(order: i32, skip: bool, condition: &str) -> ApprovalProcessSpec {
+        let resources =
+            GroupResources { api_groups: vec![csr::GROUP.to_owned()], resources: vec![csr::RESOURCE.to_owned()] };
+        let condition = MatchCondition { name: "only".to_owned(), expression: condition.to_owned() };
+        let pending =
+            PendingEvent { resources: vec![resources], match_conditions: vec![condition], ..PendingEvent::default() };
+        ApprovalProcessSpec {
+            order,
+            skip,
+            event: ProcessEvent { pending },
+            workflow_ref: (!skip).then(|| NameRef { name: "any".to_owned() }),
+            ..ApprovalProcessSpec::default()
+        }
+    }
+
+    fn chosen(processes: &[(&str, ApprovalProcessSpec, Option<&str>)]) -> Selection {
+        let input = json!({"object": {"spec": {"signerName": "example.com/web"}}, "request": {}});
+        let choose = |candidates: Vec<Candidate<'_>>| select(&candidates, csr::GROUP, csr::RESOURCE, &input);
+        let candidates =
+            || processes.iter().map(|(name, spec, why)| Candidate { name, spec, not_ready: why.map(str::to_owned) });
+        let forwards = choose(candidates().collect());
+        assert_eq!(forwards, choose(candidates().rev().collect()), "the order of the list decides nothing");
+        forwards
+    }
+
+    #[test]
+    fn r24_lowest_order_first_then_by_name_and_the_first_match_wins() {
+        let open = |name: &str| Selection::Open(name.to_owned());
+        let any = |order| process(order, false, "true");
+        assert_eq!(chosen(&[("b", any(500), None), ("a", any(500), None)]), open("a"));
+        assert_eq!(chosen(&[("a", any(500), None), ("b", any(100), None)]), open("b"));
+        assert_eq!(chosen(&[("a", process(1, false, "false"), None), ("b", any(500), None)]), open("b"));
+        assert_eq!(chosen(&[("a", process(1, false, "false"), None)]), Selection::Nobody);
+        assert_eq!(
+            chosen(&[("a", process(1, true, "true"), None), ("b", any(500), None)]),
+            Selection::Skip("a".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_process_that_matches_and_cannot_work_holds() {
+        let hold = |selection| matches!(selection, Selection::Hold { process, .. } if process == "a");
+        let any = process(500, false, "true");
+        assert!(hold(chosen(&[("a", process(1, false, "true"), Some("no workflow")), ("b", any.clone(), None)])));
+        assert!(hold(chosen(&[("a", process(1, false, "object.spec.missing == 1"), None), ("b", any, None)])));
+    }
+}

@@ -92,7 +92,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_policy_ships_with_its_binding() {
+    fn r38_every_policy_ships_with_its_binding() {
         let all = all("system:serviceaccount:quorate-system:quorate").expect("the shipped policies can be read");
         let names: Vec<_> = all.iter().map(|shipped| format!("{} {}", shipped.kind, shipped.name)).collect();
         for name in ["quorate-signal-actor", "quorate-instance-initiator", "quorate-evidence", "quorate-status"] {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weakened_policy_is_told_apart() {
+    fn r38_a_weakened_policy_is_told_apart() {
         let shipped = json!({"failurePolicy": "Fail", "matchConstraints": {"objectSelector": {}}, "validations": [{"expression": "a"}]});
         let differs = |change: fn(&mut serde_json::Value)| {
             let mut live = shipped.clone();

@@ -129,11 +129,30 @@ impl Drop for InProcess {
     }
 }
 
+/// Enrolment as people see it: two of the group approve, kube-controller-manager signs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r29_an_approved_request_becomes_a_certificate() -> Result<()> {
+    let cluster = control_plane().await?;
+    let _operator = crate::load::operator(&cluster).await?;
+    let story = Story::prepare(&cluster, 0).await?;
+    story.tell().await?;
+    story.check().await?;
+    let requests: Api<CertificateSigningRequest> = Api::all(story.martha.clone());
+    eventually("the certificate is signed", async || {
+        let status = requests.get(&story.name).await?.status.unwrap_or_default();
+        Ok(status
+            .certificate
+            .filter(|certificate| certificate.0.starts_with(b"-----BEGIN CERTIFICATE-----"))
+            .map(|_| ()))
+    })
+    .await
+}
+
 /// Plays the story once for every n, until the operator lives through it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r34_killed_after_every_write_the_end_is_the_same() -> Result<()> {
     quorate::runtime::telemetry::log(
-        &std::env::var("QUORATE_LOG").unwrap_or_else(|_| "error".to_owned()),
+        &std::env::var("QUORATE_LOG").unwrap_or_else(|_| "off".to_owned()),
         quorate::runtime::telemetry::LogFormat::Human,
     )
     .ok();
