@@ -26,30 +26,38 @@ const CLUSTER_SCOPED: &str = "default";
 
 /// Where events are queued.
 #[derive(Clone, Debug)]
-pub struct Events(mpsc::Sender<(ObjectReference, Note)>);
+pub struct Events {
+    queue: mpsc::Sender<(ObjectReference, Note)>,
+    metrics: Arc<Metrics>,
+}
 
 impl Events {
     /// Starts posting events; the task ends when every clone of the queue is gone.
     #[must_use]
     pub fn start(client: Client, metrics: Arc<Metrics>) -> Self {
         let (sender, mut queue) = mpsc::channel::<(ObjectReference, Note)>(QUEUE);
+        let counting = metrics.clone();
         tokio::spawn(async move {
             while let Some((about, note)) = queue.recv().await {
                 let namespace = about.namespace.clone().unwrap_or_else(|| CLUSTER_SCOPED.to_owned());
                 let event = compose(about, &note, &namespace);
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
                 match api.create(&PostParams::default(), &event).await {
-                    Ok(_) => metrics.wrote("event"),
-                    Err(error) => tracing::debug!(%error, "an event could not be posted"),
+                    Ok(_) => counting.wrote("event"),
+                    Err(error) => {
+                        counting.lost_events.inc();
+                        tracing::debug!(%error, "an event could not be posted");
+                    }
                 }
             }
         });
-        Self(sender)
+        Self { queue: sender, metrics }
     }
 
     /// Queues an event about an object.
     pub fn post(&self, about: ObjectReference, note: Note) {
-        if self.0.try_send((about, note)).is_err() {
+        if self.queue.try_send((about, note)).is_err() {
+            self.metrics.lost_events.inc();
             tracing::debug!("the event queue is full, an event is dropped");
         }
     }

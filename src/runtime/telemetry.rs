@@ -66,6 +66,8 @@ pub struct Metrics {
     pub writes: Words,
     /// Reconciliations that failed and are tried again, by controller.
     pub failures: Words,
+    /// Events that could not be posted, or found the queue full.
+    pub lost_events: Counter,
     /// Unfinished instances.
     pub live: Gauge,
     /// 1 while the API server provably proves who sends what.
@@ -82,6 +84,7 @@ impl Default for Metrics {
             outcomes: Family::default(),
             writes: Family::default(),
             failures: Family::default(),
+            lost_events: Counter::default(),
             live: Gauge::default(),
             proof: Gauge::default(),
             decision_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
@@ -94,6 +97,11 @@ impl Default for Metrics {
             "failures",
             "Reconciliations that failed and are tried again, by controller",
             metrics.failures.clone(),
+        );
+        registry.register(
+            "lost_events",
+            "Events that could not be posted, or found the queue full",
+            metrics.lost_events.clone(),
         );
         registry.register("live_instances", "Unfinished instances", metrics.live.clone());
         registry.register(

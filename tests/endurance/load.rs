@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub const GROUP: &str = "enrollment-approvers";
 
 /// How long anything may take before a test says that it did not happen.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A control plane of this test's own, with the chart and no operator yet.
 pub async fn control_plane() -> Result<ControlPlane> {
