@@ -177,7 +177,7 @@ pub async fn run(
     Ok(())
 }
 
-/// What a controller does with the stream of its results: failures are logged and counted, here and nowhere else.
+/// What a controller does with the stream of its results.
 pub(crate) async fn drive<K, E, Q>(
     name: &'static str,
     metrics: Arc<Metrics>,
@@ -193,12 +193,15 @@ pub(crate) async fn drive<K, E, Q>(
     while let Some(result) = results.next().await {
         match result {
             Ok(_) | Err(kube::runtime::controller::Error::ObjectNotFound(_)) => {}
-            Err(error) => {
-                metrics.failures.get_or_create(&word(name)).inc();
-                tracing::warn!(controller = name, %error, "trying again");
-            }
+            Err(error) => report(name, &metrics, &error),
         }
     }
+}
+
+/// Logs and counts a failure that is tried again.
+pub(crate) fn report(controller: &'static str, metrics: &Metrics, error: &dyn std::error::Error) {
+    metrics.failures.get_or_create(&word(controller)).inc();
+    tracing::warn!(controller, %error, "trying again");
 }
 
 /// How long to wait after a failure, by how often it failed before: from 100 ms up to a minute.

@@ -190,9 +190,6 @@ impl<'a> Run<'a> {
         let person = self.eligibility().person(&vote.decision.actor);
         for stock in &mut self.stocks {
             stock.left.remove(&person);
-            if let Some(stand_in) = &mut stock.stand_in {
-                stand_in.left.remove(&person);
-            }
         }
         let rejections = self.rejections_of(&vote.decision);
         let task = &mut self.status.tasks[vote.task];

@@ -50,8 +50,9 @@ impl Run<'_> {
                 (("False", *reason), open("Unknown"), Some(*reason), stalled.then_some(*reason), message.clone())
             }
             Standing::Asking => {
-                let stalled = self.unreachable().is_some().then_some("QuorumUnreachable");
-                let message = self.unreachable().unwrap_or_else(|| self.asking_message());
+                let unreachable = self.unreachable();
+                let stalled = unreachable.is_some().then_some("QuorumUnreachable");
+                let message = unreachable.unwrap_or_else(|| self.asking_message());
                 (("False", "WaitingForApproval"), open("Unknown"), Some("WaitingForApproval"), stalled, message)
             }
             Standing::WritingBack(outcome) => {

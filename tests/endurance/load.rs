@@ -57,6 +57,17 @@ pub async fn instance(client: &Client, namespace: &str, name: &str, definition: 
     Ok(())
 }
 
+/// So many open instances that two of the group decide each.
+pub async fn open_pairs(client: &Client, namespace: &str, count: usize) -> Result<Vec<String>> {
+    definition(client, "pair", 2).await?;
+    let names: Vec<_> = (0..count).map(|number| format!("request-{number}")).collect();
+    try_join_all(names.iter().map(|name| instance(client, namespace, name, "pair"))).await?;
+    for name in &names {
+        open(client, namespace, name).await?;
+    }
+    Ok(names)
+}
+
 /// A signal of whoever the client is.
 pub async fn signal(client: &Client, namespace: &str, name: &str, instance: &str, decision: Decision) -> Result<()> {
     let spec = ApprovalSignalSpec { instance: instance.to_owned(), decision, ..ApprovalSignalSpec::default() };

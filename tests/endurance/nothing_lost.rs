@@ -2,8 +2,8 @@
 
 use crate::cluster::ControlPlane;
 use crate::load::{
-    control_plane, definition, eventually, finished, instance, open, operator, people, reason, record_agrees, signal,
-    tally, verdicts,
+    control_plane, definition, eventually, finished, instance, open, open_pairs, operator, people, reason,
+    record_agrees, signal, tally, verdicts,
 };
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
@@ -44,12 +44,7 @@ async fn r34_operator_killed_among_a_hundred_decisions() -> Result<()> {
     let mut first = operator(&cluster).await?;
     let admin = cluster.admin().await?;
     let namespace = cluster.temp_namespace("killed").await?;
-    definition(&admin, "pair", 2).await?;
-    let names: Vec<_> = (0..INSTANCES).map(|number| format!("request-{number}")).collect();
-    try_join_all(names.iter().map(|name| instance(&admin, &namespace, name, "pair"))).await?;
-    for name in &names {
-        open(&admin, &namespace, name).await?;
-    }
+    let names = open_pairs(&admin, &namespace, INSTANCES).await?;
     let people = people(&cluster, 3).await?;
     let [(_, one), (_, two), (_, three)] = people.as_slice() else { anyhow::bail!("three people") };
     let early: Vec<_> = names.iter().map(|name| format!("{name}-first")).collect();

@@ -2,10 +2,9 @@
 
 use crate::cluster::{Operator, OperatorOptions};
 use crate::load::{
-    control_plane, definition, eventually, finished, instance, open, operator, people, signal, verdicts,
+    control_plane, definition, eventually, finished, instance, open, open_pairs, operator, people, signal, verdicts,
 };
 use anyhow::{Context, Result, ensure};
-use futures::future::try_join_all;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use quorate::api::{ApprovalSignal, Decision, WorkflowInstance};
@@ -21,12 +20,7 @@ async fn writes_per_instance_are_bounded_and_a_restart_writes_nothing() -> Resul
     let mut first = operator(&cluster).await?;
     let admin = cluster.admin().await?;
     let namespace = cluster.temp_namespace("writes").await?;
-    definition(&admin, "pair", 2).await?;
-    let names: Vec<_> = (0..INSTANCES).map(|number| format!("request-{number}")).collect();
-    try_join_all(names.iter().map(|name| instance(&admin, &namespace, name, "pair"))).await?;
-    for name in &names {
-        open(&admin, &namespace, name).await?;
-    }
+    let names = open_pairs(&admin, &namespace, INSTANCES).await?;
     let people = people(&cluster, 2).await?;
     for (person, client) in &people {
         // One after the other, so that every signal may cost its own write.

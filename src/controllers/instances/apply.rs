@@ -3,7 +3,9 @@
 use super::live::{Live, Parsed};
 use super::signals::{Key, Unjudged};
 use super::{Error, Instances};
-use crate::api::{ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, set_condition};
+use crate::api::{
+    ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, WorkflowInstanceStatus, set_condition,
+};
 use crate::engine::Verdict;
 use crate::pending::{csr, matches};
 use crate::runtime::telemetry::word;
@@ -12,7 +14,6 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
-use serde_json::to_vec;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -26,16 +27,13 @@ const VERDICTS_AT_ONCE: usize = 16;
 /// Returns the instance as it is now, or none when it was changed meanwhile: then everything is computed again.
 pub async fn write_status(
     live: &Live,
-    update: &impl serde::Serialize,
+    status: &WorkflowInstanceStatus,
     instances: &Instances,
 ) -> Result<Option<Arc<Live>>, Error> {
     let namespace = live.namespace().unwrap_or_default();
     let api: Api<Live> = Api::namespaced(instances.context.client.clone(), &namespace);
     let name = live.name_any();
-    let body = to_vec(update).map_err(|source| Error::Unreadable { name: name.clone(), source })?;
-    let raw = serde_json::value::RawValue::from_string(String::from_utf8_lossy(&body).into_owned());
-    let raw = raw.map_err(|source| Error::Unreadable { name: name.clone(), source })?;
-    match api.replace_subresource("status", &name, &PostParams::default(), &raw).await {
+    match api.replace_subresource("status", &name, &PostParams::default(), &live.with_status(status)).await {
         Ok(mut written) => {
             instances.context.metrics.wrote("instance-status");
             written.compact();

@@ -14,7 +14,7 @@ mod live;
 mod signals;
 pub mod sweep;
 
-use super::{CONCURRENCY, Context, backoff};
+use super::{CONCURRENCY, Context, backoff, report};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance};
 use crate::engine::{Note, Reason, Verdict};
 use crate::runtime::telemetry::{Metrics, word};
@@ -172,10 +172,7 @@ pub fn run(
                     let key = (missing.namespace.clone().unwrap_or_default(), missing.name.clone());
                     tokio::spawn(stray(moving.clone(), key, retry.clone()));
                 }
-                Err(error) => {
-                    context.metrics.failures.get_or_create(&word("instances")).inc();
-                    tracing::warn!(controller = "instances", %error, "trying again");
-                }
+                Err(error) => report("instances", &context.metrics, &error),
             }
         }
     };
@@ -291,7 +288,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
         {
             context.revisions.ensure(content).await?;
         }
-        let Some(written) = apply::write_status(live, &live.with_status(&plan.status), instances).await? else {
+        let Some(written) = apply::write_status(live, &plan.status, instances).await? else {
             // Changed by somebody else: the watch brings the newer one, and with it this instance.
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Ok(Turn::Again);
@@ -328,8 +325,7 @@ async fn stray(instances: Arc<Instances>, key: Key, retry: mpsc::UnboundedSender
         Ok(Turn::Settled) => instances.succeeded(&key),
         again => {
             if let Err(error) = again {
-                instances.context.metrics.failures.get_or_create(&word("instances")).inc();
-                tracing::warn!(controller = "instances", %error, "trying again");
+                report("instances", &instances.context.metrics, &error);
             }
             tokio::time::sleep(backoff(instances.failed(&key))).await;
             retry.unbounded_send(key).ok();

@@ -5,8 +5,7 @@
 
 use super::Error;
 use crate::api::{ApprovalSignal, WorkflowInstance};
-use crate::controllers::Context;
-use crate::runtime::telemetry::word;
+use crate::controllers::{Context, report};
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, ResourceExt};
 use std::collections::HashMap;
@@ -23,8 +22,7 @@ pub async fn run(context: &Context) {
     loop {
         tokio::time::sleep(context.options.sweep_interval).await;
         if let Err(error) = sweep(context).await {
-            context.metrics.failures.get_or_create(&word("sweep")).inc();
-            tracing::warn!(controller = "sweep", %error, "trying again");
+            report("sweep", &context.metrics, &error);
         }
     }
 }
