@@ -141,6 +141,8 @@ impl<'a> Run<'a> {
         let decided = self.decided();
         let what = match (&self.facts.object, decided) {
             (Object::Gone(what), _) => what.clone(),
+            // Its own outcome is on the object, and only the snapshot is out of reach: it waits for that, and then completes.
+            (Object::Decided(_), None) if self.status.started_at.is_some() && self.graph().is_none() => return None,
             (Object::Decided(approved), None) => {
                 format!("the object was {} before this was decided", if *approved { "approved" } else { "denied" })
             }
@@ -422,5 +424,64 @@ impl<'a> Run<'a> {
         let first =
             self.status.steps.first().is_some_and(|first| first.node == visit.node && first.visit == visit.visit);
         if first { self.facts.instance.created_at } else { seconds(&visit.entered_at) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advance;
+    use crate::api::{ApproverSource, NameRef, Outcome, StepVisit, WorkflowInstanceSpec, WorkflowInstanceStatus};
+    use crate::directory::Snapshot;
+    use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Settings};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    /// An instance that was approved and has written that to its object, but could not record that it is complete.
+    fn plan(definition: Definition<'_>) -> Plan {
+        let moment = |second| Timestamp::from_second(second).expect("in range");
+        let visit = |node: &str, output: Option<&str>| StepVisit {
+            node: node.to_owned(),
+            visit: 1,
+            entered_at: Time(moment(100)),
+            left_at: output.map(|_| Time(moment(110))),
+            output: output.map(str::to_owned),
+        };
+        let status = WorkflowInstanceStatus {
+            revision: Some("workflow-1".to_owned()),
+            started_at: Some(Time(moment(100))),
+            steps: vec![visit("check", Some("approved")), visit("Approved", None)],
+            ..WorkflowInstanceStatus::default()
+        };
+        let workflow_ref = Some(NameRef { name: "any".to_owned() });
+        advance(&Facts {
+            instance: Instance {
+                name: "request",
+                uid: "uid-1",
+                generation: Some(1),
+                created_at: 100,
+                spec: &WorkflowInstanceSpec { workflow_ref, ..WorkflowInstanceSpec::default() },
+            },
+            status: &status,
+            definition,
+            signals: &[],
+            directory: &Snapshot::default(),
+            settings: &Settings { administrators: Vec::<ApproverSource>::new(), max_signal_age: 3600 },
+            proof: &Proof::Since(0),
+            object: Object::Decided(true),
+            now: moment(120),
+        })
+    }
+
+    #[test]
+    fn an_approved_instance_is_not_cancelled_because_its_snapshot_is_lost() {
+        let lost = plan(Definition::Missing("the snapshot is gone".to_owned()));
+        assert_eq!(lost.status.outcome, None, "it waits for the snapshot");
+        let graph = crate::engine::graph::Graph {
+            title: None,
+            start: "check".to_owned(),
+            nodes: std::collections::BTreeMap::new(),
+        };
+        let restored = plan(Definition::Usable { graph: &graph, revision: "workflow-1" });
+        assert_eq!(restored.status.outcome, Some(Outcome::Approved));
     }
 }
