@@ -4,8 +4,10 @@
 //! work itself is the length of the text, the nesting of comprehensions and the size of the input.
 
 use cel::common::ast::Expr;
-use cel::{Context, IdedExpr, Program, Value};
+use cel::{Context, IdedExpr, Program};
+use jiff::Timestamp;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The longest expression, in bytes.
 pub const MAX_LENGTH: usize = 4096;
@@ -45,19 +47,56 @@ const FUNCTIONS: [&str; 22] = [
     "filter",
 ];
 
-/// A condition that compiled, within its bounds.
+/// What an expression may name.
 #[derive(Debug)]
-pub struct Condition {
-    program: Program,
-    variables: &'static [&'static str],
+pub struct Scope {
+    /// The variables.
+    pub variables: &'static [&'static str],
+    /// Whether the functions over the directory may be called: `members`, `guarantors`, `managers`.
+    pub directory: bool,
 }
 
-impl Condition {
-    /// Compiles a condition over these variables.
+/// What the functions over the directory ask. Identities are named by their metadata.name.
+pub trait Directory: Send + Sync {
+    /// The Identities that hold a role.
+    fn members(&self, role: &str) -> Vec<String>;
+    /// The Identities that guarantee a role; of one type, or of any.
+    fn guarantors(&self, role: &str, type_: Option<&str>) -> Vec<String>;
+    /// The managers of an Identity.
+    fn managers(&self, identity: &str) -> Vec<String>;
+}
+
+/// What an expression is evaluated over.
+#[derive(Clone, Default)]
+pub struct Input {
+    /// One field for each variable of the scope; what is missing is null.
+    pub variables: serde_json::Map<String, serde_json::Value>,
+    /// The variable `now`, where the scope has it.
+    pub now: Option<Timestamp>,
+    /// The directory, where the scope has it.
+    pub directory: Option<Arc<dyn Directory>>,
+}
+
+/// An expression that compiled, within its bounds.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    source: String,
+    program: Arc<Program>,
+    scope: &'static Scope,
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source && std::ptr::eq(self.scope, other.scope)
+    }
+}
+
+impl Expression {
+    /// Compiles an expression.
     ///
     /// # Errors
     /// What is wrong with it, for people: syntax, an unknown name or function, or a bound that it exceeds.
-    pub fn compile(source: &str, variables: &'static [&'static str]) -> Result<Self, String> {
+    pub fn compile(source: &str, scope: &'static Scope) -> Result<Self, String> {
         if source.len() > MAX_LENGTH {
             return Err(format!("the expression has {} bytes, at most {MAX_LENGTH} are allowed", source.len()));
         }
@@ -70,8 +109,8 @@ impl Condition {
         bounded(program.expression(), 0, 0, &mut comprehensions)?;
         let references = program.references();
         for name in references.variables() {
-            if !variables.contains(&name) && !comprehensions.contains(name) {
-                return Err(format!("there is no variable {name}; variables are {}", variables.join(", ")));
+            if !scope.variables.contains(&name) && !comprehensions.contains(name) {
+                return Err(format!("there is no variable {name}; variables are {}", scope.variables.join(", ")));
             }
         }
         for name in references.functions() {
@@ -80,26 +119,74 @@ impl Condition {
                 return Err(format!("there is no function {name}; functions are {}", FUNCTIONS.join(", ")));
             }
         }
-        Ok(Self { program, variables })
+        Ok(Self { source: source.to_owned(), program: Arc::new(program), scope })
     }
 
-    /// Whether the condition holds; `input` has one field for each variable.
+    /// The text.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the expression names a variable.
+    #[must_use]
+    pub fn references(&self, variable: &str) -> bool {
+        self.program.references().has_variable(variable)
+    }
+
+    /// What the expression comes to, as JSON.
     ///
     /// # Errors
     /// Why it cannot be told, for people.
-    pub fn holds(&self, input: &serde_json::Value) -> Result<bool, String> {
-        if input.to_string().len() > MAX_INPUT {
-            return Err(format!("the object has more than {MAX_INPUT} bytes"));
+    pub fn evaluate(&self, input: &Input) -> Result<serde_json::Value, String> {
+        let size = serde_json::to_string(&input.variables).map_err(|error| error.to_string())?.len();
+        if size > MAX_INPUT {
+            return Err(format!("what it is evaluated over has {size} bytes, at most {MAX_INPUT} are allowed"));
         }
         let mut context = Context::default();
-        for name in self.variables {
-            context.add_variable(*name, input[*name].clone()).map_err(|error| error.to_string())?;
+        for name in self.scope.variables {
+            let value = input.variables.get(*name).cloned().unwrap_or_default();
+            context.add_variable(*name, value).map_err(|error| error.to_string())?;
         }
-        match self.program.execute(&context) {
-            Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(format!("it yields {}, not true or false", other.type_of())),
-            Err(error) => Err(error.to_string()),
+        let value = self.program.execute(&context).map_err(|error| error.to_string())?;
+        value.json().map_err(|error| error.to_string())
+    }
+
+    /// Whether the condition holds.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for people.
+    pub fn holds(&self, input: &Input) -> Result<bool, String> {
+        match self.evaluate(input)? {
+            serde_json::Value::Bool(holds) => Ok(holds),
+            other => Err(format!("it yields {}, not true or false", type_of(&other))),
         }
+    }
+
+    /// The list of strings that the expression comes to.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for people; anything but a list of strings is an error.
+    pub fn strings(&self, input: &Input) -> Result<Vec<String>, String> {
+        let serde_json::Value::Array(items) = self.evaluate(input)? else {
+            return Err("it does not yield a list of strings".to_owned());
+        };
+        let strings = items.into_iter().map(|item| match item {
+            serde_json::Value::String(text) => Ok(text),
+            other => Err(format!("it yields a list with {}, not a list of strings", type_of(&other))),
+        });
+        strings.collect()
+    }
+}
+
+fn type_of(value: &serde_json::Value) -> &'static str {
+    match value {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "a bool",
+        serde_json::Value::Number(_) => "a number",
+        serde_json::Value::String(_) => "a string",
+        serde_json::Value::Array(_) => "a list",
+        serde_json::Value::Object(_) => "a map",
     }
 }
 
@@ -157,12 +244,15 @@ fn bounded(
 
 #[cfg(test)]
 mod tests {
-    use super::Condition;
+    use super::{Expression, Input, Scope};
     use serde_json::json;
 
+    static SCOPE: Scope = Scope { variables: &["object"], directory: false };
+
     fn holds(source: &str) -> Result<bool, String> {
-        let input = json!({"object": {"spec": {"signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"], "n": 3}}});
-        Condition::compile(source, &["object"])?.holds(&input)
+        let object = json!({"spec": {"signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"], "n": 3}});
+        let variables = [("object".to_owned(), object)].into_iter().collect();
+        Expression::compile(source, &SCOPE)?.holds(&Input { variables, ..Input::default() })
     }
 
     #[test]

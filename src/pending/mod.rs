@@ -5,11 +5,11 @@
 pub mod csr;
 
 use crate::api::{ApprovalProcessSpec, GroupResources};
-use crate::cel::Condition;
+use crate::cel::{Expression, Input, Scope};
 use serde_json::Value;
 
-/// The variables that conditions of a process see.
-pub const VARIABLES: &[&str] = &["object", "request"];
+/// What conditions of a process see.
+pub static SCOPE: Scope = Scope { variables: &["object", "request"], directory: false };
 
 /// A process that may take an object.
 pub struct Candidate<'a> {
@@ -71,8 +71,10 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
     if !pending.resources.iter().any(|resources| covers(resources, group, resource)) {
         return Ok(false);
     }
+    let variables = input.as_object().cloned().unwrap_or_default();
+    let input = Input { variables, ..Input::default() };
     for condition in &pending.match_conditions {
-        let told = Condition::compile(&condition.expression, VARIABLES).and_then(|compiled| compiled.holds(input));
+        let told = Expression::compile(&condition.expression, &SCOPE).and_then(|compiled| compiled.holds(&input));
         match told {
             Ok(true) => {}
             Ok(false) => return Ok(false),
@@ -100,7 +102,7 @@ pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
         }
     }
     for condition in &pending.match_conditions {
-        if let Err(why) = Condition::compile(&condition.expression, VARIABLES) {
+        if let Err(why) = Expression::compile(&condition.expression, &SCOPE) {
             faults.push(format!("spec.event.pending.matchConditions[{}].expression: {why}", condition.name));
         }
     }
