@@ -48,6 +48,26 @@ pub struct ApprovalProcessSpec {
     pub order: i32,
     /// What starts the process.
     pub event: ProcessEvent,
+    /// Whom it is about: a CEL expression over `object` and `request` that yields a list of usernames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub subjects: Option<String>,
+    /// Which `BusinessRole` it is about: a CEL expression that yields its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub role: Option<String>,
+    /// The superior role, where the composition of a role changes: a CEL expression that yields its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub superior_role: Option<String>,
+    /// The subrole, where the composition of a role changes: a CEL expression that yields its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub sub_role: Option<String>,
+    /// Who else may not decide: a CEL expression that yields a list of usernames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub exclude_approvers: Option<String>,
     /// The workflow that an instance is opened for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow_ref: Option<NameRef>,

@@ -3,8 +3,9 @@
 use super::Actor;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One decision of one person: immutable, stamped with its proven actor, judged once.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -32,6 +33,18 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].message", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.decision != 'Delegate' || has(self.delegateTo)")
+    .message("decision Delegate needs delegateTo: who takes the task over"))]
+#[x_kube(validation = Rule::new("!(self.decision in ['Reassign', 'AddApprovers']) || has(self.approvers) != has(self.delegateTo)")
+    .message("decisions Reassign and AddApprovers need either approvers, or delegateTo: one person"))]
+#[x_kube(validation = Rule::new("self.decision in ['Reassign', 'AddApprovers'] || !has(self.approvers)")
+    .message("approvers goes with the decisions Reassign and AddApprovers alone"))]
+#[x_kube(validation = Rule::new("self.decision in ['Delegate', 'Reassign', 'AddApprovers'] || !has(self.delegateTo)")
+    .message("delegateTo goes with the decisions Delegate, Reassign and AddApprovers alone"))]
+#[x_kube(validation = Rule::new("self.decision in ['Approve', 'Reject'] || !has(self.fields)")
+    .message("fields go with the decisions Approve and Reject alone"))]
+#[x_kube(validation = Rule::new("self.decision != 'Comment' || (has(self.comment) && self.comment.size() > 0)")
+    .message("decision Comment needs a comment"))]
 pub struct ApprovalSignalSpec {
     /// The `WorkflowInstance` of this namespace that is decided.
     // A name and no path: the operator asks the API server for it.
@@ -59,9 +72,42 @@ pub struct ApprovalSignalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub comment: Option<String>,
+    /// What an approval records, by the names of the partition's fields; values are text, e.g. `met: "true"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "fields_schema")]
+    pub fields: BTreeMap<String, String>,
+    /// With Delegate: who takes the task over, an Identity by name or a username; yourself: you take it back. With Reassign and
+    /// `AddApprovers`: one person, instead of `approvers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub delegate_to: Option<String>,
+    /// With Reassign: who decides instead; with `AddApprovers`: who decides besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub approvers: Vec<NamedApprovers>,
     /// Who decided: filled in by the API server (or by the client where the server cannot), and always checked by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+}
+
+/// Approvers that an administrator names: exactly one of its fields is set.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.user) ? 1 : 0) + (has(self.group) ? 1 : 0) + (has(self.role) ? 1 : 0) == 1")
+    .message("approvers are named by exactly one of user, group, role"))]
+pub struct NamedApprovers {
+    /// One person, by the username that the API server knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub user: Option<String>,
+    /// Whoever holds this Kubernetes group when they sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub group: Option<String>,
+    /// The holders of this `BusinessRole`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub role: Option<String>,
 }
 
 /// What was decided.
@@ -72,6 +118,22 @@ pub enum Decision {
     /// No.
     #[default]
     Reject,
+    /// Somebody else takes my task over, until I take it back.
+    Delegate,
+    /// A remark, without effect.
+    Comment,
+    /// Whoever asked withdraws the request.
+    Cancel,
+    /// An administrator: these decide instead of those who were asked.
+    Reassign,
+    /// An administrator: these decide besides those who were asked.
+    AddApprovers,
+    /// An administrator ends the instance: Cancelled.
+    Stop,
+    /// An administrator: what could not go on is tried again now.
+    Retry,
+    /// An administrator: the instance begins anew, on the newest definition.
+    Restart,
 }
 
 /// The verdict: written once.
@@ -88,4 +150,13 @@ pub struct ApprovalSignalStatus {
     /// The uid of the instance that it was judged for.
     #[serde(default, rename = "instanceUID", skip_serializing_if = "Option::is_none")]
     pub instance_uid: Option<String>,
+}
+
+fn fields_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+        "description": "What an approval records, by the names of the partition's fields; values are text, e.g. met: \"true\"."
+    })
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// Who sent an object, as the API server authenticated them. Stamped, never trusted from the client: an admission policy
 /// demands that it equals the sender.
@@ -24,11 +24,11 @@ pub struct Actor {
     pub groups: Vec<String>,
 }
 
-/// One source of approvers: exactly one of its fields is set.
+/// One source of approvers: exactly one of its fields is set (`level` goes with `supervisorOf`).
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.user) ? 1 : 0) + (has(self.group) ? 1 : 0) + (has(self.role) ? 1 : 0) == 1")
-    .message("an approver source is exactly one of user, group, role"))]
+#[x_kube(validation = Rule::new("(has(self.user) ? 1 : 0) + (has(self.group) ? 1 : 0) + (has(self.role) ? 1 : 0) + (has(self.roleGuarantor) ? 1 : 0) + (has(self.superiorRoleGuarantor) ? 1 : 0) + (has(self.subRoleGuarantor) ? 1 : 0) + (has(self.supervisorOf) ? 1 : 0) + (has(self.guarantorOf) ? 1 : 0) + (has(self.expression) ? 1 : 0) + (has(self.permission) ? 1 : 0) == 1")
+    .message("an approver source is exactly one of user, group, role, roleGuarantor, superiorRoleGuarantor, subRoleGuarantor, supervisorOf, guarantorOf, expression, permission"))]
 pub struct ApproverSource {
     /// One person, by the username that the API server knows. The only source that also takes a `ServiceAccount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,17 +42,72 @@ pub struct ApproverSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub role: Option<String>,
+    /// The guarantors of the role that the request is about; all of them, or those of one type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_guarantor: Option<GuarantorType>,
+    /// The guarantors of the superior role, where the composition of a role changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superior_role_guarantor: Option<GuarantorType>,
+    /// The guarantors of the subrole, where the composition of a role changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_role_guarantor: Option<GuarantorType>,
+    /// The managers of somebody: of whom the request is about, of who asked, or of the approvers (in an escalation: of whoever is
+    /// asked; in a step: of whoever approved before).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor_of: Option<SupervisorOf>,
+    /// With `supervisorOf`: 1 (the default) their managers, 2 the managers of those, up to 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 5))]
+    pub level: Option<u32>,
+    /// The guarantors of the people whom the request is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantor_of: Option<GuarantorOf>,
+    /// A CEL expression that yields a list of strings: Identities by name, or usernames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: Option<String>,
+    /// Whoever a `SubjectAccessReview` allows this verb on the `ApprovalProcess` that opened the instance: an open source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission: Option<Permission>,
 }
 
-impl fmt::Display for ApproverSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.user, &self.group, &self.role) {
-            (Some(user), ..) => write!(f, "user {user}"),
-            (_, Some(group), _) => write!(f, "group {group}"),
-            (_, _, Some(role)) => write!(f, "role {role}"),
-            _ => write!(f, "nobody"),
-        }
-    }
+/// Which guarantors are meant.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuarantorType {
+    /// Only guarantors of this type. Default: all.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub type_: Option<String>,
+}
+
+/// Whose managers are meant.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum SupervisorOf {
+    /// The people whom the request is about.
+    #[default]
+    Subject,
+    /// Who asked.
+    Initiator,
+    /// In an escalation: whoever is asked. In a step: whoever approved in a step before it.
+    Approvers,
+}
+
+/// Whose guarantors are meant.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum GuarantorOf {
+    /// The people whom the request is about.
+    #[default]
+    Subject,
+}
+
+/// A right on the `ApprovalProcess`, as RBAC grants it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Permission {
+    /// The verb, e.g. `approve`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub verb: String,
 }
 
 /// A reference to a cluster-scoped object of Quorate by name.
@@ -72,6 +127,16 @@ pub struct ReadyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Free attributes, for conditions and expressions.
+pub(super) fn attributes_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 256,
+        "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true},
+        "description": "For conditions and expressions: text, numbers, true or false, or lists of those."
+    })
 }
 
 /// Seconds since the epoch: what creationTimestamp can tell, and so what times are compared in.

@@ -1,9 +1,11 @@
 //! `Identity`: a person of the directory.
 
-use super::ReadyStatus;
+use super::{ReadyStatus, attributes_schema};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A person: ties names of the API server together, and says from when until when they count.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "Active", type_ = "boolean", json_path = ".spec.active"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Managers", type_ = "string", json_path = ".spec.managers[*]", priority = "1"),
     printcolumn(name = "Mail", type_ = "string", json_path = ".spec.email", priority = "1"),
     printcolumn(
         name = "Message",
@@ -56,6 +59,22 @@ pub struct IdentitySpec {
     /// Counts until this moment, which is not included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
+    /// What kind of person, e.g. employee: for conditions and expressions.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub type_: Option<String>,
+    /// The managers, by Identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub managers: Vec<String>,
+    /// Who vouches for this person, by Identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub guarantors: Vec<String>,
+    /// Whatever else conditions and expressions ask for: text, numbers, true or false, or lists of those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "attributes_schema")]
+    pub attributes: BTreeMap<String, Value>,
 }
 
 fn default_active() -> bool {

@@ -7,6 +7,7 @@ mod approval_process;
 mod approval_signal;
 mod business_role;
 mod common;
+mod delegation;
 mod identity;
 mod workflow_definition;
 mod workflow_instance;
@@ -15,6 +16,7 @@ pub use approval_process::*;
 pub use approval_signal::*;
 pub use business_role::*;
 pub use common::*;
+pub use delegation::*;
 pub use identity::*;
 pub use workflow_definition::*;
 pub use workflow_instance::*;
@@ -35,6 +37,7 @@ pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
         (ApprovalSignal::crd(), Value::Null),
         (Identity::crd(), Value::Null),
         (BusinessRole::crd(), Value::Null),
+        (Delegation::crd(), Value::Null),
     ]
     .into_iter()
     .map(|(crd, status)| finish(&crd, &status))

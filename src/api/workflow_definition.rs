@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -46,11 +47,11 @@ pub struct WorkflowDefinitionSpec {
     pub nodes: Vec<Node>,
 }
 
-/// A node of the graph: exactly one of `approval` and `end`.
+/// A node of the graph: exactly one of `approval`, `condition`, `execute` and `end`.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.approval) != has(self.end)")
-    .message("a node is exactly one of approval, end"))]
+#[x_kube(validation = Rule::new("(has(self.approval) ? 1 : 0) + (has(self.condition) ? 1 : 0) + (has(self.execute) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1")
+    .message("a node is exactly one of approval, condition, execute, end"))]
 #[x_kube(validation = Rule::new("!(self.name in ['Approved', 'Rejected', 'Expired'])")
     .message("Approved, Rejected and Expired are the built-in ends; give the node another name"))]
 pub struct Node {
@@ -64,11 +65,19 @@ pub struct Node {
     /// People decide here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// The facts decide here: `then` when the condition holds, else `else`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<NodeCondition>,
+    /// The operation is carried out here: the object that waits is told that it is approved. Nodes before it are pre-run, nodes
+    /// after it post-run. An instance without an operation passes at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execute: Option<Execute>,
     /// The workflow ends here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
-    /// Where each output leads: `approved`, `rejected` → a node, or one of `Approved`, `Rejected`, `Expired`. Left out: approved
-    /// leads to the next node of the list or, after the last, ends Approved; rejected ends Rejected.
+    /// Where each output leads: to a node, or to one of the ends `Approved`, `Rejected`, `Expired`. An approval has the outputs
+    /// approved, rejected, expired; a condition then, else; execute done. Left out: approved, then and done lead to the next node
+    /// of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; else must be written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "next_schema")]
     pub next: BTreeMap<String, String>,
@@ -79,8 +88,8 @@ pub struct Node {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.partitions) != has(self.approvers)")
     .message("an approval has either partitions, or approvers (the short form of one partition)"))]
-#[x_kube(validation = Rule::new("!has(self.partitions) || (!has(self.required) && !has(self.rejections))")
-    .message("with partitions, required and rejections belong inside each partition"))]
+#[x_kube(validation = Rule::new("!has(self.partitions) || (!has(self.required) && !has(self.rejections) && !has(self.viewers) && !has(self.fields))")
+    .message("with partitions, required, rejections, viewers and fields belong inside each partition"))]
 pub struct Approval {
     /// Groups of approvers that decide in parallel; the step is approved when every one of them is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,6 +107,15 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub rejections: Option<u32>,
+    /// Short form: who may see what is recorded here, besides those who may decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub viewers: Vec<ApproverSource>,
+    /// Short form: what an approval records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub fields: Vec<Field>,
     /// Whether who asked, and whom it is about, may decide. Default `Forbid`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub self_approval: SelfApproval,
@@ -107,6 +125,209 @@ pub struct Approval {
     /// What happens when nobody may decide: the administrators are asked (`Fallback`, the default), or the step is rejected.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outcome_if_no_approvers: NoApprovers,
+    /// Names of steps whose deciders may not decide here, whichever visit they decided in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub separate_from: Vec<String>,
+    /// How long people have. A signal that was created by the deadline counts, however late it is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+    /// Who else is asked when it takes long: once per visit and level. `required` stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub escalations: Vec<Escalation>,
+}
+
+/// How long people have: exactly one of `after` and `businessDays`.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.after) != has(self.businessDays) && has(self.businessDays) == has(self.calendar)")
+    .message("a timeout is either after, such as 72h, or businessDays of a calendar"))]
+pub struct Timeout {
+    /// A duration such as `72h` or `1h30m`, from the moment that the step is entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
+    pub after: Option<String>,
+    /// So many business days of `calendar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub business_days: Option<u32>,
+    /// The `BusinessCalendar` that tells what a business day is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub calendar: Option<String>,
+    /// The output by which the step is left then. Default `expired`. `approved` is approval by silence, and warned about.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: TimeoutOutput,
+}
+
+/// The output by which a step is left when its time is over.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TimeoutOutput {
+    /// Its own output.
+    #[default]
+    Expired,
+    /// As if people had rejected.
+    Rejected,
+    /// As if people had approved.
+    Approved,
+}
+
+/// Who else is asked after some time: exactly one of `after` and `businessDays`.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.after) != has(self.businessDays) && has(self.businessDays) == has(self.calendar)")
+    .message("an escalation comes either after a duration, such as 48h, or after businessDays of a calendar"))]
+pub struct Escalation {
+    /// A duration such as `48h`, from the moment that the step is entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
+    pub after: Option<String>,
+    /// So many business days of `calendar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub business_days: Option<u32>,
+    /// The `BusinessCalendar` that tells what a business day is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub calendar: Option<String>,
+    /// Who is asked besides; `supervisorOf: Approvers` means the managers of whoever is asked.
+    #[schemars(length(min = 1, max = 16))]
+    pub approvers: Vec<ApproverSource>,
+}
+
+/// What the facts decide. The operands by type:
+///
+/// | type | left | operator | right |
+/// |---|---|---|---|
+/// | `RoleAttribute` | an attribute of the role, or displayName, criticality | any | what it is compared with |
+/// | `GuarantorExists` | – (`guarantorType`: of that type) | Exists, `DoesNotExist` | – |
+/// | `RoleCriticality` | – | compares | a number |
+/// | `IdentityAttribute` | an attribute of every subject, or username, displayName, email, type | any | what it is compared with |
+/// | `Expression` | CEL | any | what it is compared with |
+/// | `Expression` | – (`expression`: CEL that yields true or false) | – | – |
+///
+/// What is missing satisfies no operator but `DoesNotExist`: the instance goes on by `else`. What cannot be compared ends Failed.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCondition {
+    /// What is looked at.
+    #[serde(rename = "type")]
+    pub type_: ConditionType,
+    /// The left operand: an attribute by name, or a CEL expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub left: Option<String>,
+    /// How the operands are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Operator>,
+    /// The right operand: text, a number, true or false; for In and `NotIn` a list of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "operand_schema")]
+    pub right: Option<Value>,
+    /// With `GuarantorExists`: only guarantors of this type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub guarantor_type: Option<String>,
+    /// With `Expression`: CEL that yields true or false, instead of left, operator and right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: Option<String>,
+}
+
+/// What a condition looks at.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ConditionType {
+    /// An attribute of the role that the request is about.
+    RoleAttribute,
+    /// Whether that role has a guarantor.
+    GuarantorExists,
+    /// How critical that role is.
+    RoleCriticality,
+    /// An attribute of the people whom the request is about: it must hold for all of them.
+    IdentityAttribute,
+    /// A CEL expression.
+    #[default]
+    Expression,
+}
+
+/// How operands are compared.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Operator {
+    /// They are the same; a number equals the text that spells it.
+    Equals,
+    /// They are not.
+    NotEquals,
+    /// left > right, as numbers.
+    GreaterThan,
+    /// left ≥ right, as numbers.
+    GreaterOrEqual,
+    /// left < right, as numbers.
+    LessThan,
+    /// left ≤ right, as numbers.
+    LessOrEqual,
+    /// left equals one of right.
+    In,
+    /// left equals none of right.
+    NotIn,
+    /// The list left has right among its items, or the text left has right as a part.
+    Contains,
+    /// The text left matches the regular expression right somewhere.
+    Matches,
+    /// There is a left.
+    Exists,
+    /// There is none.
+    DoesNotExist,
+}
+
+/// Carries the operation out.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Execute {}
+
+/// What an approval records, as a value of `fields` in the signal.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Field {
+    /// The name that signals use.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub name: String,
+    /// The name that people read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub display_name: Option<String>,
+    /// What it may hold.
+    #[serde(rename = "type")]
+    pub type_: FieldType,
+    /// With `RadioButton`: the values, of which one is chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub options: Vec<String>,
+    /// Whether an approval must give a value. A rejection never must.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// With `CheckBox`: what an approval must answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub must_be: Option<bool>,
+}
+
+/// What a field may hold.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum FieldType {
+    /// `"true"` or `"false"`.
+    CheckBox,
+    /// A whole number of at most 6 digits.
+    NumberShort,
+    /// A whole number of 64 bits.
+    NumberLong,
+    /// Exactly one of `options`.
+    RadioButton,
+    /// Up to 4 KiB.
+    #[default]
+    Text,
+    /// A link, http or https.
+    URL,
 }
 
 /// Some of those who must agree in a step, with their own quorum.
@@ -130,6 +351,15 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub rejections: Option<u32>,
+    /// Who may see what is recorded here, besides those who may decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub viewers: Vec<ApproverSource>,
+    /// What an approval records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub fields: Vec<Field>,
 }
 
 /// How many must approve, as written: a number, `All`, or a percentage. What it comes to is fixed when a step is entered.
@@ -222,11 +452,17 @@ pub struct WorkflowDefinitionStatus {
     /// The content hash of this definition: what instances that start now run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// What works but may not be meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The graph as Mermaid text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagram: Option<String>,
 }
 
 impl From<ReadyStatus> for WorkflowDefinitionStatus {
     fn from(status: ReadyStatus) -> Self {
-        Self { conditions: status.conditions, revision: None }
+        Self { conditions: status.conditions, ..Self::default() }
     }
 }
 
@@ -234,11 +470,18 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn operand_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-preserve-unknown-fields": true,
+        "description": "The right operand: text, a number, true or false; for In and NotIn a list of those."
+    })
+}
+
 fn next_schema(_: &mut SchemaGenerator) -> Schema {
     let target = json_schema!({"type": "string", "minLength": 1, "maxLength": 63});
     json_schema!({
         "type": "object",
-        "description": "Where each output leads: to a node, or to one of the ends Approved, Rejected, Expired. Left out: approved leads to the next node of the list or, after the last, ends Approved; rejected ends Rejected.",
-        "properties": {"approved": target, "rejected": target}
+        "description": "Where each output leads: to a node, or to one of the ends Approved, Rejected, Expired. An approval has the outputs approved, rejected, expired; a condition then, else; execute done. Left out: approved, then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; else must be written.",
+        "properties": {"approved": target, "rejected": target, "expired": target, "then": target, "else": target, "done": target}
     })
 }

@@ -1,11 +1,12 @@
 //! `WorkflowInstance`: one running approval.
 
-use super::{Actor, Decision, NameRef, WorkflowDefinitionSpec};
+use super::{Actor, Decision, NameRef, NamedApprovers, WorkflowDefinitionSpec, attributes_schema};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// One running approval: opened by a process for an object, or by hand as the gate of a pipeline.
@@ -60,6 +61,26 @@ pub struct WorkflowInstanceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 1024)))]
     pub subjects: Vec<String>,
+    /// The `BusinessRole` that it is about, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub role: Option<String>,
+    /// The superior role, where the composition of a role changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub superior_role: Option<String>,
+    /// The subrole, where the composition of a role changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub sub_role: Option<String>,
+    /// Whatever conditions and expressions of the workflow ask for, as `parameters`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "attributes_schema")]
+    pub parameters: BTreeMap<String, Value>,
+    /// Usernames of others who may not decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 1024)))]
+    pub exclude_approvers: Vec<String>,
     /// The process that opened it. Set by the operator alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_ref: Option<NameRef>,
@@ -69,18 +90,22 @@ pub struct WorkflowInstanceSpec {
     pub object: Option<Value>,
 }
 
-/// Where the instance stands. Never holds comments.
+/// Where the instance stands. Never holds comments or fields.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(oldSelf.revision) || (has(self.revision) && self.revision == oldSelf.revision) || (has(self.restarts) ? self.restarts : 0) > (has(oldSelf.restarts) ? oldSelf.restarts : 0)")
+    .message("the revision of a started instance changes only when an administrator restarts it"))]
 pub struct WorkflowInstanceStatus {
     /// What it is about, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The `ControllerRevision` (in the operator's namespace, named by content hash) that this instance runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("the revision of a started instance is immutable"))]
     #[schemars(length(max = 253))]
     pub revision: Option<String>,
+    /// How often an administrator restarted it on the newest definition.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// How it ended; empty until it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -99,6 +124,9 @@ pub struct WorkflowInstanceStatus {
     /// The decisions that counted, in the order in which they were judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<CountedDecision>,
+    /// When something happens next although nobody does anything: an escalation, a deadline, another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_wakeup: Option<Time>,
     /// When the first node was entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -109,6 +137,9 @@ pub struct WorkflowInstanceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// The graph as Mermaid text, with the path taken and where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagram: Option<String>,
 }
 
 /// How an instance ended.
@@ -148,6 +179,15 @@ pub struct StepVisit {
     /// The output by which it was left, e.g. `approved`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// Until when people may decide: fixed when the step was entered. A signal that was created by then counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// When each level of escalation is due: fixed when the step was entered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalate_at: Vec<Time>,
+    /// How many levels of escalation have been called.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub escalated: u32,
 }
 
 /// What one partition is asked.
@@ -211,11 +251,24 @@ pub struct CountedDecision {
     pub identity: Option<String>,
     /// What was decided.
     pub decision: Decision,
+    /// Whose vote it is, where that is somebody else's: `actor` decided for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+    /// The Identity of that person, where the directory knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of_identity: Option<String>,
+    /// With Delegate: who took the task over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate_to: Option<String>,
+    /// With Reassign and `AddApprovers`: who was named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<NamedApprovers>,
     /// The node.
     pub step: String,
     /// The visit of the node, from 1.
     pub visit: u32,
-    /// The partition.
+    /// The partition; empty where the whole instance is meant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub partition: String,
     /// The source through which the actor may decide, e.g. `group enrollment-approvers`.
     pub through: String,
@@ -233,6 +286,12 @@ pub struct SignalRef {
     pub name: String,
     /// metadata.uid.
     pub uid: String,
+}
+
+// serde asks for a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What the API server shows of an instance that no controller has seen yet, so that waiting works from the first moment.
