@@ -5,6 +5,7 @@
 
 mod approval_process;
 mod approval_signal;
+mod business_calendar;
 mod business_role;
 mod common;
 mod identity;
@@ -13,6 +14,7 @@ mod workflow_instance;
 
 pub use approval_process::*;
 pub use approval_signal::*;
+pub use business_calendar::*;
 pub use business_role::*;
 pub use common::*;
 pub use identity::*;
@@ -35,6 +37,7 @@ pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
         (ApprovalSignal::crd(), Value::Null),
         (Identity::crd(), Value::Null),
         (BusinessRole::crd(), Value::Null),
+        (BusinessCalendar::crd(), Value::Null),
     ]
     .into_iter()
     .map(|(crd, status)| finish(&crd, &status))
