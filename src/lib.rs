@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | [`api`] | the kinds, one file each; [`api::crds`] is the only list of them | decide anything |
 //! | [`engine`] | [`engine::advance()`], the one place where a decision is made; the graph, eligibility, verdicts | IO, time, chance: a test reads its imports |
+//! | [`calendar`] | when a number of business days is over | IO, time: the zones are built in |
 //! | [`directory`] | who a username is, who holds a role, at one moment | IO |
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO |
@@ -31,6 +32,7 @@
 //! *is* the record of what counted. Verdicts and effects follow it; after a crash in between they are computed again from it.
 
 pub mod api;
+pub mod calendar;
 pub mod cel;
 pub mod controllers;
 pub mod directory;

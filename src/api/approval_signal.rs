@@ -136,6 +136,14 @@ pub enum Decision {
     Restart,
 }
 
+impl Decision {
+    /// Whether it is a vote.
+    #[must_use]
+    pub fn is_vote(self) -> bool {
+        matches!(self, Self::Approve | Self::Reject)
+    }
+}
+
 /// The verdict: written once.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -59,6 +59,10 @@ pub struct IdentitySpec {
     /// Counts until this moment, which is not included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
+    /// The language that the person reads, e.g. cs: for conditions and expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 35))]
+    pub locale: Option<String>,
     /// What kind of person, e.g. employee: for conditions and expressions.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]

@@ -5,6 +5,7 @@
 
 mod approval_process;
 mod approval_signal;
+mod business_calendar;
 mod business_role;
 mod common;
 mod delegation;
@@ -14,6 +15,7 @@ mod workflow_instance;
 
 pub use approval_process::*;
 pub use approval_signal::*;
+pub use business_calendar::*;
 pub use business_role::*;
 pub use common::*;
 pub use delegation::*;
@@ -38,6 +40,7 @@ pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
         (Identity::crd(), Value::Null),
         (BusinessRole::crd(), Value::Null),
         (Delegation::crd(), Value::Null),
+        (BusinessCalendar::crd(), Value::Null),
     ]
     .into_iter()
     .map(|(crd, status)| finish(&crd, &status))

@@ -222,8 +222,10 @@ pub enum TaskState {
     Approved,
     /// Enough rejections.
     Rejected,
-    /// Another partition of the step was rejected first.
+    /// Another partition of the step was rejected first, or the instance ended.
     Superseded,
+    /// Its time was over first.
+    Expired,
 }
 
 /// One approver source, resolved.

@@ -1,9 +1,22 @@
-//! The directory as plain data: who a username is, who holds a role, and what is wrong with an entry.
+//! The directory as plain data: who a username is, who holds a role, who vouches for whom, who decides for whom, and what is
+//! wrong with an entry.
 //!
-//! Pure: a [`Snapshot`] is built from the specs of Identities and `BusinessRoles` and never changes. It may not do IO and knows no
-//! clock: every question about validity takes the moment. Called by [`crate::engine`] and by the directory's controllers.
+//! Pure: a [`Snapshot`] is built from the specs of Identities, `BusinessRoles`, Delegations and `BusinessCalendars` and never
+//! changes. It may not do IO and knows no clock: every question about validity takes the moment. Called by [`crate::engine`] and
+//! by the directory's controllers.
+//!
+//! - this file: people and the roles that they hold
+//! - `relations`: managers, guarantors, attributes
+//! - [`delegations`]: standing substitutes
+//! - `likeness`: names that look alike
 
-use crate::api::{BusinessRoleSpec, IdentitySpec, Member};
+pub mod delegations;
+mod likeness;
+pub use likeness::looks;
+mod relations;
+
+use crate::api::{BusinessRoleSpec, DelegationSpec, IdentitySpec, Member};
+use crate::calendar::Calendar;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,14 +30,29 @@ pub struct Snapshot {
     claims: HashMap<String, BTreeSet<String>>,
     /// Which roles list a role among their subroles.
     superiors: HashMap<String, BTreeSet<String>>,
+    /// In the order in which they were made.
+    delegations: Vec<Standing>,
+    calendars: BTreeMap<String, Result<Calendar, Vec<String>>>,
 }
 
 #[derive(Debug)]
 struct Role {
-    groups: Vec<String>,
+    spec: BusinessRoleSpec,
     /// A person may be listed several times, for several periods.
     members: BTreeMap<String, Vec<Member>>,
-    subroles: Vec<String>,
+}
+
+/// A standing delegation whose principal is proven.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid.
+    pub uid: String,
+    /// metadata.creationTimestamp in seconds.
+    pub created_at: i64,
+    /// The spec.
+    pub spec: DelegationSpec,
 }
 
 /// What the directory says of a username.
@@ -61,10 +89,39 @@ impl Snapshot {
             for member in &spec.members {
                 members.entry(member.identity.clone()).or_default().push(member.clone());
             }
-            let role = Role { groups: spec.groups.clone(), members, subroles: spec.subroles.clone() };
-            snapshot.roles.insert(name.to_owned(), role);
+            snapshot.roles.insert(name.to_owned(), Role { spec: spec.clone(), members });
         }
         snapshot
+    }
+
+    /// The same with standing delegations: those alone whose principal is proven.
+    #[must_use]
+    pub fn with_delegations(mut self, delegations: impl IntoIterator<Item = Standing>) -> Self {
+        self.delegations = delegations.into_iter().collect();
+        self.delegations.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
+        self
+    }
+
+    /// The same with business calendars, by metadata.name.
+    #[must_use]
+    pub fn with_calendars(
+        mut self,
+        calendars: impl IntoIterator<Item = (String, Result<Calendar, Vec<String>>)>,
+    ) -> Self {
+        self.calendars = calendars.into_iter().collect();
+        self
+    }
+
+    /// The calendar of that name.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used: what to do.
+    pub fn calendar(&self, name: &str) -> Result<&Calendar, String> {
+        match self.calendars.get(name) {
+            Some(Ok(calendar)) => Ok(calendar),
+            Some(Err(faults)) => Err(format!("BusinessCalendar {name} cannot be used: {}", faults.join("; "))),
+            None => Err(format!("there is no BusinessCalendar {name}; create it or name another one")),
+        }
     }
 
     /// Who a username is.
@@ -92,6 +149,24 @@ impl Snapshot {
             Some(claims) if claims.len() == 1 => claims.first().map(String::as_str),
             _ => None,
         }
+    }
+
+    /// One key per person: the Identity where there is one, else the username.
+    #[must_use]
+    pub fn person(&self, username: &str) -> String {
+        self.identity_of(username).map_or_else(|| format!("user {username}"), Self::identified)
+    }
+
+    /// The key of the person behind an Identity.
+    #[must_use]
+    pub fn identified(identity: &str) -> String {
+        format!("identity {identity}")
+    }
+
+    /// The username that people mean by a name: that of the Identity of this metadata.name, else the name itself.
+    #[must_use]
+    pub fn resolve<'a>(&'a self, name: &'a str) -> &'a str {
+        self.username(name).unwrap_or(name)
     }
 
     /// Whether two usernames are one person, as far as the directory knows.
@@ -142,7 +217,7 @@ impl Snapshot {
         self.with_superiors(role)
             .into_iter()
             .filter_map(|role| self.roles.get(role))
-            .flat_map(|role| role.groups.iter().map(String::as_str))
+            .flat_map(|role| role.spec.groups.iter().map(String::as_str))
             .collect()
     }
 
@@ -152,7 +227,8 @@ impl Snapshot {
         let people = self.people.values().flat_map(|person| [&person.valid_from, &person.valid_until]);
         let members = self.roles.values().flat_map(|role| role.members.values().flatten());
         let members = members.flat_map(|member| [&member.valid_from, &member.valid_until]);
-        people.chain(members).flatten().map(|time| time.0).filter(|time| *time > now).min()
+        let delegations = self.delegations.iter().flat_map(|standing| [&standing.spec.from, &standing.spec.until]);
+        people.chain(members).chain(delegations).flatten().map(|time| time.0).filter(|time| *time > now).min()
     }
 
     /// What is wrong with an Identity, empty when nothing is.
@@ -170,6 +246,11 @@ impl Snapshot {
                 faults.push(format!(
                     "{field}: {username} is also claimed by Identity {other}; neither counts until only one claims it"
                 ));
+            }
+        }
+        for (field, named) in [("managers", &person.managers), ("guarantors", &person.guarantors)] {
+            for missing in named.iter().filter(|named| !self.people.contains_key(*named)) {
+                faults.push(format!("spec.{field}: there is no Identity {missing}; it counts as soon as it exists"));
             }
         }
         if backwards(person.valid_from.as_ref(), person.valid_until.as_ref()) {
@@ -195,8 +276,16 @@ impl Snapshot {
                 ));
             }
         }
-        for subrole in role.subroles.iter().filter(|subrole| !self.roles.contains_key(*subrole)) {
+        for subrole in role.spec.subroles.iter().filter(|subrole| !self.roles.contains_key(*subrole)) {
             faults.push(format!("spec.subroles: there is no BusinessRole {subrole}"));
+        }
+        for guarantor in &role.spec.guarantors {
+            if let Some(missing) = guarantor.identity.as_ref().filter(|name| !self.people.contains_key(*name)) {
+                faults.push(format!("spec.guarantors: there is no Identity {missing}; it counts as soon as it exists"));
+            }
+            if let Some(missing) = guarantor.role.as_ref().filter(|name| !self.roles.contains_key(*name)) {
+                faults.push(format!("spec.guarantors: there is no BusinessRole {missing}; it counts as soon as it exists"));
+            }
         }
         faults
     }

@@ -1,20 +1,20 @@
 //! What becomes of an instance: start it, judge its signals, move it along its edges, end it.
 
-use super::describe::{asked, counted_message, outcome_word, task_title};
-use super::eligibility::{Judge, required};
-use super::graph::{Graph, GraphNode, Step};
-use super::judge::{Reason, Vote};
-use super::stock::Stock;
+use super::describe::{counted_message, outcome_word};
+use super::eligibility::{Asked, Judge};
+use super::graph::{Graph, GraphNode, Step, supplied};
+use super::judge::{Judged, Reason, Vote};
+use super::source::Need;
+use super::stock::{Bygone, Stock, Voted};
 use super::{Definition, Facts, Note, Object, Plan, Proof, Signal, Verdict};
 use crate::api::{
-    CountedDecision, Decision, NoApprovers, Outcome, SignalRef, StepVisit, Task, TaskState, WorkflowInstanceStatus,
-    seconds,
+    CountedDecision, Decision, Outcome, SignalRef, StepVisit, TaskState, WorkflowInstanceStatus, seconds,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-/// More visits of one node than this end an instance as Failed (rule 11).
-const MAX_VISITS: u32 = 20;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Moves an instance as far as the facts allow. Pure and total; see [`crate::engine`].
 ///
@@ -24,7 +24,9 @@ pub fn advance(facts: &Facts<'_>) -> Plan {
     let mut run = Run::new(facts);
     let standing = run.advance();
     run.describe(&standing);
-    Plan { status: run.status, verdicts: run.verdicts, write_back: run.write_back, notes: run.notes }
+    run.tell_next_wakeup();
+    let wake_at = run.wake_at();
+    Plan { status: run.status, verdicts: run.verdicts, write_back: run.write_back, notes: run.notes, wake_at }
 }
 
 /// One computation: the facts, and the status as far as it has come.
@@ -32,10 +34,29 @@ pub(super) struct Run<'a> {
     pub(super) facts: &'a Facts<'a>,
     pub(super) status: WorkflowInstanceStatus,
     pub(super) now: Timestamp,
+    /// Who may decide in the current visit.
+    pub(super) judge: Option<Judge<'a>>,
+    /// Who is left to decide, one for each task.
     pub(super) stocks: Vec<Stock>,
+    /// Who has voted in the current visit.
+    pub(super) voted: Voted,
+    /// Who might have decided in visits that are over, as far as it was asked.
+    pub(super) bygone: RefCell<HashMap<(String, u32), Rc<Bygone<'a>>>>,
+    /// The administrators, once they were needed.
+    pub(super) administrators: Option<Vec<Asked>>,
+    /// Why it cannot go on although nobody is asked.
+    pub(super) stalled: Option<Stall>,
+    /// The graph since a restart.
+    pub(super) restarted: Option<&'a Graph>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) write_back: Option<Outcome>,
     pub(super) notes: Vec<Note>,
+}
+
+/// What keeps an instance from going on, until the facts change.
+pub(super) struct Stall {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 /// Where the instance stands, for its conditions.
@@ -53,7 +74,7 @@ pub(super) enum Standing {
 }
 
 impl<'a> Run<'a> {
-    fn new(facts: &'a Facts<'a>) -> Self {
+    pub(super) fn new(facts: &'a Facts<'a>) -> Self {
         // A clock that goes back never makes a record go back; whole seconds, as they are stored.
         let latest =
             facts.status.steps.iter().flat_map(|step| [Some(&step.entered_at), step.left_at.as_ref()]).flatten();
@@ -63,7 +84,13 @@ impl<'a> Run<'a> {
             facts,
             status: facts.status.clone(),
             now,
+            judge: None,
             stocks: Vec::new(),
+            voted: Voted::default(),
+            bygone: RefCell::default(),
+            administrators: None,
+            stalled: None,
+            restarted: None,
             verdicts: Vec::new(),
             write_back: None,
             notes: Vec::new(),
@@ -84,11 +111,12 @@ impl<'a> Run<'a> {
             }
         } else if let Some(why) = self.facts.definition.unusable() {
             return Standing::Held { reason: "RevisionUnusable", message: why, stalled: true };
+        } else if let Some(ended) = self.proceed() {
+            return ended;
         }
-        self.take_stock();
         if let Proof::Broken(why) = self.facts.proof
-            && !self.facts.signals.is_empty()
             && self.decided().is_none()
+            && (!self.facts.signals.is_empty() || self.is_due())
         {
             let message = format!("decisions wait: {why}");
             self.refresh_tasks();
@@ -98,9 +126,17 @@ impl<'a> Run<'a> {
             return standing;
         }
         self.refresh_tasks();
-        match self.decided() {
+        if let Some(outcome) = self.decided() {
+            return self.end(outcome);
+        }
+        if let Some(outcome) = self.write_back {
+            return Standing::WritingBack(outcome);
+        }
+        let stocks_failed = self.stocks.iter().find_map(Stock::failed).map(str::to_owned);
+        let failed = stocks_failed.map(|message| Stall { reason: "ExpressionFailed", message });
+        match self.stalled.take().or(failed) {
+            Some(Stall { reason, message }) => Standing::Held { reason, message, stalled: true },
             None => Standing::Asking,
-            Some(outcome) => self.end(outcome),
         }
     }
 
@@ -131,18 +167,44 @@ impl<'a> Run<'a> {
                 self.status.title = instance.spec.title.clone().or_else(|| graph.title.clone());
                 self.status.revision = Some((*revision).to_owned());
                 self.status.started_at = Some(Time(self.now));
-                self.enter(&graph.start)
+                self.missing_input(graph).or_else(|| self.enter(&graph.start))
             }
         }
     }
 
-    /// An object that vanished, changed or was decided elsewhere leaves nothing to decide (rule 26).
+    /// Fails an instance whose request lacks what its workflow needs: it never changes, so waiting would not help.
+    pub(super) fn missing_input(&mut self, graph: &Graph) -> Option<Standing> {
+        let spec = self.facts.instance.spec;
+        let supplies = |need: Need| match need {
+            Need::Role(super::source::RoleOf::Request) => spec.role.is_some(),
+            Need::Role(super::source::RoleOf::Superior) => spec.superior_role.is_some(),
+            Need::Role(super::source::RoleOf::Sub) => spec.sub_role.is_some(),
+            Need::Subjects => !spec.subjects.is_empty(),
+            Need::Subject => spec.subjects.len() == 1,
+            Need::Process => spec.process_ref.is_some(),
+        };
+        let (need, place) = supplied(graph, supplies).into_iter().next()?;
+        let message = format!(
+            "spec.{} is missing: {place} of the workflow needs {}; create it again with that",
+            need.field(),
+            need.words()
+        );
+        Some(self.fail("InputMissing", message))
+    }
+
+    /// An object that vanished, changed or was decided elsewhere leaves nothing to decide (rule 26), unless the operation has
+    /// been carried out before.
     fn object_gone(&mut self) -> Option<Standing> {
+        if self.executed() {
+            return None;
+        }
         let decided = self.decided();
         let what = match (&self.facts.object, decided) {
             (Object::Gone(what), _) => what.clone(),
             // Its own outcome is on the object, and only the snapshot is out of reach: it waits for that, and then completes.
             (Object::Decided(_), None) if self.status.started_at.is_some() && self.graph().is_none() => return None,
+            // The operation is carried out here, and has been.
+            (Object::Decided(true), None) if self.at_execution() => return None,
             (Object::Decided(approved), None) => {
                 format!("the object was {} before this was decided", if *approved { "approved" } else { "denied" })
             }
@@ -157,65 +219,70 @@ impl<'a> Run<'a> {
         Some(self.stop(Outcome::Cancelled, "ObjectGone", what))
     }
 
-    /// Judges every signal, in the order of rule 7: by second, rejections first, then uid.
+    /// Judges every signal, in the order of rule 7: by second, rejections first, then what ends or changes the task, then votes,
+    /// then uid. Time passes in between: what is due before a signal was made happens before it.
     fn judge_all(&mut self) -> Option<Standing> {
         if matches!(self.facts.proof, Proof::Broken(_)) {
             return None;
         }
         let mut signals: Vec<&Signal> = self.facts.signals.iter().collect();
-        signals.sort_by_key(|signal| (signal.created_at, signal.spec.decision != Decision::Reject, &signal.uid));
+        signals.sort_by_key(|signal| (signal.created_at, rank(signal.spec.decision), &signal.uid));
         signals.dedup_by_key(|signal| &signal.uid);
         let mut ended = None;
         for signal in signals {
+            ended = self.pass_time(signal.created_at).or(ended);
+            if self.must_wait(signal) {
+                continue;
+            }
             let reference = SignalRef { name: signal.name.clone(), uid: signal.uid.clone() };
             // The decision was recorded, the verdict was not: a crash in between. What is recorded stands.
-            if let Some(decision) = self.status.decisions.iter().find(|decision| decision.signal.uid == signal.uid) {
+            if let Some(decision) = self.recorded(signal) {
                 let message = counted_message(decision);
                 self.verdicts.push(Verdict { signal: reference, reason: Reason::Counted, message });
                 continue;
             }
             let (reason, message) = match self.judge(signal) {
-                Ok(vote) => {
+                Ok(Judged::Remark(message)) => (Reason::Counted, message),
+                Ok(Judged::Vote(vote)) => {
                     let message = counted_message(&vote.decision);
                     ended = self.count(vote).or(ended);
+                    (Reason::Counted, message)
+                }
+                Ok(Judged::Record(record)) => {
+                    let message = counted_message(&record);
+                    ended = self.carry_out(record).or(ended);
                     (Reason::Counted, message)
                 }
                 Err(refusal) => refusal,
             };
             self.verdicts.push(Verdict { signal: reference, reason, message });
         }
-        ended
+        self.pass_time(self.now.as_second()).or(ended)
+    }
+
+    fn recorded(&self, signal: &Signal) -> Option<&CountedDecision> {
+        self.status.decisions.iter().find(|decision| decision.signal.uid == signal.uid)
     }
 
     /// Counts a vote, and leaves the step when that decides it.
     fn count(&mut self, vote: Vote) -> Option<Standing> {
-        let person = self.eligibility().person(&vote.decision.actor);
-        for stock in &mut self.stocks {
-            stock.left.remove(&person);
-        }
         let rejections = self.rejections_of(&vote.decision);
         let task = &mut self.status.tasks[vote.task];
-        let task_state = match vote.decision.decision {
-            Decision::Approve => {
-                task.approvals += 1;
-                (task.approvals >= task.required).then_some(TaskState::Approved)
-            }
-            Decision::Reject => {
-                task.rejections += 1;
-                (task.rejections >= rejections).then_some(TaskState::Rejected)
-            }
+        let task_state = if vote.decision.decision == Decision::Approve {
+            task.approvals += 1;
+            (task.approvals >= task.required).then_some(TaskState::Approved)
+        } else {
+            task.rejections += 1;
+            (task.rejections >= rejections).then_some(TaskState::Rejected)
         };
         self.status.decisions.push(vote.decision);
-        let task = &mut self.status.tasks[vote.task];
+        self.voted();
         match task_state {
-            None => {
-                self.call_stand_ins();
-                return None;
-            }
-            Some(state) => task.state = state,
+            None => {}
+            Some(state) => self.status.tasks[vote.task].state = state,
         }
         if task_state == Some(TaskState::Rejected) {
-            self.supersede_open_tasks();
+            self.close_open_tasks(TaskState::Superseded);
             return self.leave("rejected");
         }
         if self.status.tasks.iter().all(|task| task.state == TaskState::Approved) {
@@ -232,149 +299,43 @@ impl<'a> Run<'a> {
         rule.map_or(1, |rule| rule.rejections)
     }
 
-    /// Leaves the current step by that output and enters where it leads.
-    fn leave(&mut self, output: &str) -> Option<Standing> {
-        let target = self.close(output)?;
-        self.enter(&target)
-    }
-
-    /// Closes the current visit by that output; where it leads.
-    fn close(&mut self, output: &str) -> Option<String> {
-        let graph = self.graph()?;
-        let visit = self.status.steps.last_mut()?;
-        visit.left_at = Some(Time(self.now));
-        visit.output = Some(output.to_owned());
-        let step = graph.step(&visit.node)?;
-        let target = if output == "approved" { &step.approved } else { &step.rejected };
-        Some(target.name().to_owned())
-    }
-
-    /// Enters a node or a built-in end. A step that is over at once leads on: a loop, since the path may be as long as the
-    /// definition allows.
-    fn enter(&mut self, name: &str) -> Option<Standing> {
-        let mut name = name.to_owned();
-        loop {
-            if let Some(failed) = self.open(&name) {
-                return Some(failed);
-            }
-            if !self.nobody_to_ask() {
-                return None;
-            }
-            name = self.close("rejected")?;
-        }
-    }
-
-    /// Opens a visit of a node or of a built-in end; fails when that is one too many.
-    fn open(&mut self, name: &str) -> Option<Standing> {
-        let visits = self.status.steps.iter().filter(|visit| visit.node == name).count();
-        let visit = u32::try_from(visits).unwrap_or(u32::MAX).saturating_add(1);
-        if visit > MAX_VISITS {
-            let message = format!(
-                "step {name} has been entered {visits} times and would be once more; at most {MAX_VISITS} visits are allowed"
-            );
-            return Some(self.fail("TooManyVisits", message));
-        }
-        self.status.steps.push(StepVisit {
-            node: name.to_owned(),
-            visit,
-            entered_at: Time(self.now),
-            left_at: None,
-            output: None,
-        });
-        self.status.step = Some(name.to_owned());
-        self.stocks.clear();
-        let graph = self.graph()?;
-        let Some(GraphNode::Step(step)) = graph.nodes.get(name) else {
-            // The tasks of the last step stay: they say how it was decided.
-            return None;
-        };
-        self.status.tasks = step
-            .partitions
-            .iter()
-            .map(|rule| Task {
-                step: name.to_owned(),
-                visit,
-                partition: rule.name.clone(),
-                state: TaskState::Open,
-                approvals: 0,
-                required: 0,
-                rejections: 0,
-                approvers: Vec::new(),
-            })
-            .collect();
-        self.take_stock();
-        for ((task, rule), stock) in self.status.tasks.iter_mut().zip(&step.partitions).zip(&self.stocks) {
-            task.required = required(rule, stock.left.len());
-        }
-        if self.nobody_to_ask() {
-            self.reject_unasked(step);
-            return None;
-        }
-        self.call_stand_ins();
-        self.refresh_tasks();
-        let asked: Vec<_> = self.status.tasks.iter().map(|task| asked(step, task)).collect();
-        self.notes.push(Note {
-            warning: false,
-            reason: "StepOpened",
-            message: format!("{}: {}", step.title, asked.join("; ")),
-        });
-        None
-    }
-
-    /// Whether the definition rejects the current step because nobody may decide one of its partitions as it is entered.
-    fn nobody_to_ask(&self) -> bool {
-        let rejects = self.current_step().is_some_and(|(_, step)| step.no_approvers == NoApprovers::Reject);
-        rejects && self.stocks.iter().any(Stock::is_empty)
-    }
-
-    /// Rejects the step that has just been entered.
-    fn reject_unasked(&mut self, step: &Step) {
-        if let Some(position) = self.stocks.iter().position(Stock::is_empty) {
-            let message = format!(
-                "nobody may decide {}: rejected, as the definition says",
-                task_title(step, &self.status.tasks[position])
-            );
-            self.notes.push(Note { warning: true, reason: "NoApprovers", message });
-            self.status.tasks[position].state = TaskState::Rejected;
-            self.supersede_open_tasks();
-        }
-    }
-
-    fn supersede_open_tasks(&mut self) {
+    pub(super) fn close_open_tasks(&mut self, state: TaskState) {
         for task in &mut self.status.tasks {
             if task.state == TaskState::Open {
-                task.state = TaskState::Superseded;
+                task.state = state;
             }
         }
     }
 
-    /// Ends a decided instance: at once when it stands for itself, else when the outcome is seen on the object.
+    /// Ends a decided instance: at once when it stands for itself or the operation was carried out on the way, else when the
+    /// outcome is seen on the object.
     fn end(&mut self, outcome: Outcome) -> Standing {
         match self.facts.object {
-            Object::Waiting => {
+            Object::Waiting if !self.executed() => {
                 self.write_back = Some(outcome);
                 Standing::WritingBack(outcome)
             }
-            Object::None | Object::Decided(_) | Object::Gone(_) => {
+            _ => {
                 let message = self.told();
                 self.finish(outcome, "", message)
             }
         }
     }
 
-    fn fail(&mut self, reason: &'static str, message: String) -> Standing {
+    pub(super) fn fail(&mut self, reason: &'static str, message: String) -> Standing {
         self.stop(Outcome::Failed, reason, message)
     }
 
     /// Ends an instance in the middle of a step.
-    fn stop(&mut self, outcome: Outcome, reason: &'static str, message: String) -> Standing {
+    pub(super) fn stop(&mut self, outcome: Outcome, reason: &'static str, message: String) -> Standing {
         if let Some(visit) = self.status.steps.last_mut()
             && visit.left_at.is_none()
         {
             visit.left_at = Some(Time(self.now));
             visit.output = Some(outcome.to_string().to_lowercase());
         }
-        self.supersede_open_tasks();
+        self.close_open_tasks(TaskState::Superseded);
+        self.write_back = None;
         self.finish(outcome, reason, message)
     }
 
@@ -392,9 +353,23 @@ impl<'a> Run<'a> {
     }
 
     /// The outcome of the end that the instance has reached, if it has.
-    fn decided(&self) -> Option<Outcome> {
+    pub(super) fn decided(&self) -> Option<Outcome> {
         let visit = self.status.steps.last()?;
         self.graph()?.end(&visit.node)
+    }
+
+    /// Whether the operation has been carried out on the way, or the instance is past the node that would have done so.
+    pub(super) fn executed(&self) -> bool {
+        let Some(graph) = self.graph() else { return false };
+        self.status.steps.iter().any(|visit| {
+            visit.output.as_deref() == Some("done") && matches!(graph.nodes.get(&visit.node), Some(GraphNode::Execute(_)))
+        })
+    }
+
+    fn at_execution(&self) -> bool {
+        let visit = self.status.steps.last().filter(|visit| visit.left_at.is_none());
+        let node = visit.zip(self.graph()).and_then(|(visit, graph)| graph.nodes.get(&visit.node));
+        matches!(node, Some(GraphNode::Execute(_)))
     }
 
     /// The open visit of a step, if people decide at the moment.
@@ -404,19 +379,10 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn graph(&self) -> Option<&'a Graph> {
-        match self.facts.definition {
+        self.restarted.or(match self.facts.definition {
             Definition::Usable { graph, .. } => Some(graph),
             _ => None,
-        }
-    }
-
-    pub(super) fn eligibility(&self) -> Judge<'a> {
-        Judge {
-            request: self.facts.instance.spec,
-            directory: self.facts.directory,
-            administrators: &self.facts.settings.administrators,
-            now: self.facts.now,
-        }
+        })
     }
 
     /// The second from which signals may mean this visit: the first one is open from the creation of the instance on.
@@ -424,6 +390,16 @@ impl<'a> Run<'a> {
         let first =
             self.status.steps.first().is_some_and(|first| first.node == visit.node && first.visit == visit.visit);
         if first { self.facts.instance.created_at } else { seconds(&visit.entered_at) }
+    }
+}
+
+/// The order of signals within one second.
+fn rank(decision: Decision) -> u8 {
+    match decision {
+        Decision::Reject => 0,
+        Decision::Cancel | Decision::Stop => 1,
+        Decision::Delegate | Decision::Reassign | Decision::AddApprovers | Decision::Retry | Decision::Restart => 2,
+        Decision::Approve | Decision::Comment => 3,
     }
 }
 

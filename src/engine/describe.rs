@@ -3,37 +3,42 @@
 use super::Note;
 use super::advance::{Run, Standing};
 use super::graph::{DEFAULT_PARTITION, Step};
+use super::source::Source;
 use super::stock::reachable;
 use crate::api::{CountedDecision, Decision, Outcome, Says, Task, TaskState, condition, set_condition};
 
 impl Run<'_> {
-    /// How the last decided step was decided, in a sentence. Never what somebody commented.
+    /// How the last node before the end was left, in a sentence. Never what somebody commented.
     pub(super) fn told(&self) -> String {
         let Some(visit) = self.status.steps.iter().rev().find(|visit| visit.output.is_some()) else {
             return String::new();
         };
-        let deciders = |wanted| {
-            let decisions = self
-                .status
-                .decisions
-                .iter()
-                .filter(|decision| decision.step == visit.node && decision.visit == visit.visit);
-            decisions
-                .filter(|decision| decision.decision == wanted)
-                .map(|decision| decision.actor.as_str())
-                .collect::<Vec<_>>()
-        };
-        let (verb, people) = if visit.output.as_deref() == Some("approved") {
-            ("approved", deciders(Decision::Approve))
-        } else {
-            ("rejected", deciders(Decision::Reject))
-        };
-        match people.as_slice() {
-            [] => format!("step {} {verb}", visit.node),
-            people if people.len() > 10 => {
-                format!("step {} {verb} by {} and {} more", visit.node, people[..10].join(", "), people.len() - 10)
+        let node = &visit.node;
+        let (wanted, verb) = match visit.output.as_deref().unwrap_or_default() {
+            "approved" => (Decision::Approve, "approved"),
+            "rejected" => (Decision::Reject, "rejected"),
+            "expired" => {
+                let deadline = visit.deadline.as_ref().map(|deadline| format!(" at {}", deadline.0)).unwrap_or_default();
+                return format!("the time of step {node} was over{deadline}");
             }
-            people => format!("step {} {verb} by {}", visit.node, people.join(", ")),
+            "done" => return format!("{node} was carried out"),
+            output => return format!("condition {node} led on by {output}"),
+        };
+        let decisions = self.status.decisions.iter();
+        let decisions = decisions.filter(|decision| decision.step == *node && decision.visit == visit.visit);
+        let people: Vec<String> = decisions
+            .filter(|decision| decision.decision == wanted)
+            .map(|decision| match &decision.on_behalf_of {
+                Some(principal) => format!("{} for {principal}", decision.actor),
+                None => decision.actor.clone(),
+            })
+            .collect();
+        match people.as_slice() {
+            [] => format!("step {node} {verb}"),
+            people if people.len() > 10 => {
+                format!("step {node} {verb} by {} and {} more", people[..10].join(", "), people.len() - 10)
+            }
+            people => format!("step {node} {verb} by {}", people.join(", ")),
         }
     }
 
@@ -118,7 +123,7 @@ impl Run<'_> {
     fn unreachable(&self) -> Option<String> {
         let (_, step) = self.current_step()?;
         self.status.tasks.iter().zip(&self.stocks).find_map(|(task, stock)| {
-            let stand_in = stock.stand_in.as_ref().filter(|stand_in| !stand_in.open && task.state == TaskState::Open)?;
+            let stand_in = stock.stand_in.as_ref().filter(|stand_in| !stand_in.is_open() && task.state == TaskState::Open)?;
             let left = stock.left.len() + stand_in.left.len();
             let missing = task.required.checked_sub(reachable(task, left)).filter(|missing| *missing > 0)?;
             Some(format!(
@@ -145,14 +150,32 @@ pub(super) fn asked(step: &Step, task: &Task) -> String {
 }
 
 pub(super) fn counted_message(decision: &CountedDecision) -> String {
-    let verb = match decision.decision {
-        Decision::Approve => "approval",
-        Decision::Reject => "rejection",
+    let CountedDecision { actor, partition, step, visit, through, .. } = decision;
+    let for_whom = decision.on_behalf_of.as_ref().map(|principal| format!(" for {principal}")).unwrap_or_default();
+    let to = decision.delegate_to.as_deref().unwrap_or_default();
+    let named = || {
+        let named = decision.approvers.iter().filter_map(Source::named).map(|source| source.to_string());
+        named.collect::<Vec<_>>().join(", ")
     };
-    format!(
-        "{verb} of {} counted for partition {} of step {}, visit {}, through {}",
-        decision.actor, decision.partition, decision.step, decision.visit, decision.through
-    )
+    match decision.decision {
+        Decision::Approve => {
+            format!("approval of {actor}{for_whom} counted for partition {partition} of step {step}, visit {visit}, through {through}")
+        }
+        Decision::Reject => {
+            format!("rejection of {actor}{for_whom} counted for partition {partition} of step {step}, visit {visit}, through {through}")
+        }
+        Decision::Delegate if to == actor && for_whom.is_empty() => {
+            format!("{actor} took partition {partition} of step {step} back")
+        }
+        Decision::Delegate => format!("{actor} handed partition {partition} of step {step} over to {to}{for_whom}"),
+        Decision::Reassign => format!("{actor} reassigned partition {partition} of step {step}: asked are {}", named()),
+        Decision::AddApprovers => format!("{actor} added to partition {partition} of step {step}: {}", named()),
+        Decision::Cancel => format!("{actor} withdrew it"),
+        Decision::Stop => format!("{actor} stopped it"),
+        Decision::Retry => format!("{actor} had step {step} tried again"),
+        Decision::Restart => format!("{actor} restarted it on the newest definition"),
+        Decision::Comment => format!("comment of {actor} noted"),
+    }
 }
 
 fn approved_status(outcome: Outcome) -> &'static str {

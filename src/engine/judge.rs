@@ -3,9 +3,9 @@
 use super::advance::Run;
 use super::eligibility::Denied;
 use super::graph::Step;
-use super::{Proof, Signal};
-use crate::api::{Actor, CountedDecision, Decision, RequireComment, SignalRef, StepVisit, Task, TaskState, seconds};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use super::handover::Title;
+use super::{Proof, Refusal, Signal, fields};
+use crate::api::{Actor, CountedDecision, Decision, RequireComment, StepVisit, Task, TaskState, seconds};
 use std::fmt;
 
 /// The verdict in one word, as `status.reason` of a signal says it.
@@ -17,8 +17,24 @@ pub enum Reason {
     NotAnApprover,
     /// The actor asked, or it is about them.
     SelfApproval,
+    /// The actor decided in a step that this one is separate from.
+    SeparationOfDuties,
+    /// The process or the request excludes the actor.
+    Excluded,
     /// The actor's Identity is inactive, not valid now, or contested.
     InactiveIdentity,
+    /// The actor handed the task over.
+    HandedOver,
+    /// The task cannot be handed over to that person.
+    DelegateRefused,
+    /// A field is missing or wrong.
+    FieldInvalid,
+    /// It takes a right that the actor does not have.
+    NotAllowed,
+    /// Nothing failed that could be tried again.
+    NothingToRetry,
+    /// The newest definition cannot be run on.
+    DefinitionNotReady,
     /// The actor has decided in this visit of the step.
     AlreadyDecided,
     /// What it decides is decided.
@@ -57,10 +73,17 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A refusal: the word, and the sentence.
-type Refusal = (Reason, String);
+/// What a signal that counts comes to.
+pub(super) enum Judged {
+    /// A vote.
+    Vote(Vote),
+    /// Something else that is recorded.
+    Record(CountedDecision),
+    /// Nothing but a remark: what its verdict says.
+    Remark(String),
+}
 
-/// What a signal asks of a task that its actor may decide.
+/// A vote for a task.
 pub(super) struct Vote {
     /// The position of the task in the status.
     pub task: usize,
@@ -70,39 +93,114 @@ pub(super) struct Vote {
 
 impl Run<'_> {
     /// Judges one signal against the state of this moment.
-    pub(super) fn judge(&self, signal: &Signal) -> Result<Vote, Refusal> {
+    pub(super) fn judge(&self, signal: &Signal) -> Result<Judged, Refusal> {
         let actor = self.proven_actor(signal)?;
         self.same_instance(signal)?;
         if let Some(outcome) = self.status.outcome {
             return Err((Reason::StepClosed, format!("{} is finished: {outcome}", self.facts.instance.name)));
         }
+        if self.decided().is_some() {
+            return Err(self.carried_out());
+        }
+        match signal.spec.decision {
+            Decision::Approve | Decision::Reject => self.judge_vote(signal, actor).map(Judged::Vote),
+            Decision::Delegate => self.judge_delegate(signal, actor).map(Judged::Record),
+            Decision::Comment => {
+                self.judge_comment(signal, actor)?;
+                Ok(Judged::Remark(format!("comment of {} noted", actor.username)))
+            }
+            Decision::Cancel => self.judge_cancel(signal, actor).map(Judged::Record),
+            Decision::Reassign | Decision::AddApprovers | Decision::Stop | Decision::Retry | Decision::Restart => {
+                self.judge_administrator(signal, actor).map(Judged::Record)
+            }
+        }
+    }
+
+    fn carried_out(&self) -> Refusal {
+        let message = format!("{} has been decided, its outcome is being carried out", self.facts.instance.name);
+        (Reason::StepClosed, message)
+    }
+
+    fn judge_vote(&self, signal: &Signal, actor: &Actor) -> Result<Vote, Refusal> {
+        let (visit, step, task, title) = self.task_of(signal, actor)?;
+        let partition = &self.status.tasks[task].partition;
+        if let Some(rule) = step.partitions.iter().find(|rule| rule.name == *partition) {
+            fields::accept(partition, &rule.fields, signal.spec.decision, &signal.spec.fields)
+                .map_err(|why| (Reason::FieldInvalid, why))?;
+        }
+        comment_given(signal, step, &visit.node)?;
+        Ok(Vote { task, decision: self.record_for(signal, actor, visit, task, title) })
+    }
+
+    fn judge_delegate(&self, signal: &Signal, actor: &Actor) -> Result<CountedDecision, Refusal> {
+        // Whoever takes a task back does not hold it at the moment.
+        let taken_back = self.taken_back(signal, actor);
+        let (visit, _, task, title) = match taken_back {
+            Some((visit, step, task, title)) => (visit, step, task, title),
+            None => self.task_of(signal, actor)?,
+        };
+        let record = self.record_for(signal, actor, visit, task, title);
+        self.hand_over(signal, visit, record)
+    }
+
+    fn record_for(
+        &self,
+        signal: &Signal,
+        actor: &Actor,
+        visit: &StepVisit,
+        task: usize,
+        title: Title,
+    ) -> CountedDecision {
+        let principal = title.on_behalf_of.as_deref();
+        CountedDecision {
+            partition: self.status.tasks[task].partition.clone(),
+            through: title.through,
+            on_behalf_of_identity: principal
+                .and_then(|principal| self.facts.directory.identity_of(principal))
+                .map(str::to_owned),
+            on_behalf_of: title.on_behalf_of,
+            ..self.record(signal, actor, Some(visit))
+        }
+    }
+
+    /// The task that the actor handed over and now takes back, if that is what the signal says.
+    fn taken_back(&self, signal: &Signal, actor: &Actor) -> Option<(&StepVisit, &Step, usize, Title)> {
+        let to = self.facts.directory.resolve(signal.spec.delegate_to.as_deref()?);
+        if !self.facts.directory.same_person(to, &actor.username) {
+            return None;
+        }
+        let (visit, step) = self.current_step()?;
+        self.names_current_step(signal, visit).ok()?;
+        let person = self.facts.directory.person(&actor.username);
+        self.status.tasks.iter().enumerate().find_map(|(position, task)| {
+            let meant = signal.spec.partition.as_ref().is_none_or(|named| *named == task.partition);
+            let handover = self.handovers(visit, &task.partition).remove(&person);
+            let handover = handover.filter(|_| meant && task.state == TaskState::Open)?;
+            Some((visit, step, position, Title { through: handover.through, on_behalf_of: None }))
+        })
+    }
+
+    /// The task that a signal is about, and the right by which its actor may decide it.
+    fn task_of(&self, signal: &Signal, actor: &Actor) -> Result<(&StepVisit, &Step, usize, Title), Refusal> {
         let Some((visit, step)) = self.current_step() else {
-            let message = format!("{} has been decided, its outcome is being carried out", self.facts.instance.name);
-            return Err((Reason::StepClosed, message));
+            return Err(self.carried_out());
         };
         self.names_current_step(signal, visit)?;
         self.earlier_visits_excluded(signal, visit, actor)?;
-        if let Some(vote) = self.vote_in(visit, &actor.username) {
+        if let Some(vote) = self.vote_of(&actor.username) {
+            let decided = if self.facts.directory.may_be_same(&vote.actor, &actor.username) {
+                format!("{} decided", actor.username)
+            } else {
+                format!("{} decided for {}", vote.actor, actor.username)
+            };
             let message = format!(
-                "{} decided this visit of step {} before: {:?} ({})",
-                actor.username, visit.node, vote.decision, vote.signal.name
+                "{decided} this visit of step {} before: {:?} ({})",
+                visit.node, vote.decision, vote.signal.name
             );
             return Err((Reason::AlreadyDecided, message));
         }
-        let (task, through) = self.only_task(signal, visit, step, actor)?;
-        comment_given(signal, step, &visit.node)?;
-        let decision = CountedDecision {
-            actor: actor.username.clone(),
-            identity: self.facts.directory.identity_of(&actor.username).map(str::to_owned),
-            decision: signal.spec.decision,
-            step: visit.node.clone(),
-            visit: visit.visit,
-            partition: self.status.tasks[task].partition.clone(),
-            through,
-            at: Time(jiff::Timestamp::from_second(signal.created_at).unwrap_or(self.now)),
-            signal: SignalRef { name: signal.name.clone(), uid: signal.uid.clone() },
-        };
-        Ok(Vote { task, decision })
+        let (task, title) = self.only_task(signal, visit, step, actor)?;
+        Ok((visit, step, task, title))
     }
 
     /// The actor, if the API server provably proved them and the signal is not too old (rules 7, 8).
@@ -148,7 +246,7 @@ impl Run<'_> {
     }
 
     /// The step and visit that the signal names, if it names any, are the ones that are open.
-    fn names_current_step(&self, signal: &Signal, visit: &StepVisit) -> Result<(), Refusal> {
+    pub(super) fn names_current_step(&self, signal: &Signal, visit: &StepVisit) -> Result<(), Refusal> {
         if let Some(named) = &signal.spec.step
             && *named != visit.node
         {
@@ -212,36 +310,31 @@ impl Run<'_> {
     /// Whether the actor could have meant that visit. Having voted there is no excuse: a second click means the same step as the
     /// first. Nor is it known any more whether the administrators stood in.
     fn could_have_decided(&self, visit: &StepVisit, signal: &Signal, actor: &Actor) -> bool {
-        let Some(step) = self.graph().and_then(|graph| graph.step(&visit.node)) else {
+        let Some(bygone) = self.bygone(visit) else { return false };
+        if bygone.judge.out(&actor.username).is_some() {
             return false;
-        };
-        let may = |sources| self.eligibility().may_decide(step, sources, actor).is_ok();
-        let mut meant = step
-            .partitions
-            .iter()
-            .filter(|rule| signal.spec.partition.as_ref().is_none_or(|named| *named == rule.name));
-        meant.any(|rule| may(&rule.approvers) || may(&self.facts.settings.administrators))
-    }
-
-    /// The decision that this person made in that visit, if any: one per person, under whatever name (rule 7).
-    pub(super) fn vote_in(&self, visit: &StepVisit, username: &str) -> Option<&CountedDecision> {
-        let identity = self.facts.directory.identity_of(username);
-        self.status.decisions.iter().find(|decision| {
-            decision.step == visit.node
-                && decision.visit == visit.visit
-                && (self.facts.directory.same_person(&decision.actor, username)
-                    || identity.is_some_and(|identity| decision.identity.as_deref() == Some(identity)))
+        }
+        let person = self.facts.directory.person(&actor.username);
+        let substitutions = self.facts.directory.substitutions(self.facts.now);
+        let represented = substitutions.principals(&person);
+        let meant = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
+        bygone.asked.iter().filter(|(partition, _)| meant(partition)).any(|(partition, asked)| {
+            let handed = self.handovers(visit, partition);
+            asked.iter().any(|asked| {
+                asked.admits(actor, &person, &signal.rights)
+                    || represented.iter().any(|principal| asked.people.contains_key(&principal.person))
+            }) || handed.values().any(|handover| self.facts.directory.same_person(handover.holder(), &actor.username))
         })
     }
 
-    /// The one task that the signal can mean, and the source through which its actor may decide it.
+    /// The one task that the signal can mean, and the right by which its actor may decide it.
     fn only_task(
         &self,
         signal: &Signal,
         visit: &StepVisit,
         step: &Step,
         actor: &Actor,
-    ) -> Result<(usize, String), Refusal> {
+    ) -> Result<(usize, Title), Refusal> {
         let named = signal.spec.partition.as_ref();
         let partitions = || step.partitions.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ");
         if let Some(named) = named
@@ -257,14 +350,16 @@ impl Run<'_> {
         let mut open = Vec::new();
         let mut closed = Vec::new();
         let mut denied = None;
-        for (position, task) in self.status.tasks.iter().enumerate() {
+        for (position, (task, stock)) in self.status.tasks.iter().zip(&self.stocks).enumerate() {
             if named.is_some_and(|named| *named != task.partition) {
                 continue;
             }
-            match self.may_decide_task(step, task, actor) {
-                Ok(through) if task.state == TaskState::Open => open.push((position, through)),
+            match self.title(visit, task, stock, actor, &signal.rights) {
+                Ok(title) if task.state == TaskState::Open => open.push((position, title)),
                 Ok(_) => closed.push(task.partition.as_str()),
-                Err(why) => denied = Some(why),
+                // What bars somebody from one task says more than that another one does not name them.
+                Err(why) if denied.is_none() || why != Denied::NotAnApprover => denied = Some(why),
+                Err(_) => {}
             }
         }
         if open.len() > 1 {
@@ -287,51 +382,50 @@ impl Run<'_> {
                 format!("partition {} of step {} is decided", closed.join(", "), visit.node),
             ));
         }
-        Err(self.denial(&visit.node, actor, denied))
+        let asked = |task: &&Task| named.is_none_or(|named| *named == task.partition);
+        let sources = self.status.tasks.iter().filter(asked).flat_map(|task| &task.approvers);
+        let sources: Vec<&str> = sources.map(|asked| asked.source.as_str()).collect();
+        Err(denial(&visit.node, &actor.username, denied.unwrap_or(Denied::NotAnApprover), &sources))
     }
+}
 
-    fn may_decide_task(&self, step: &Step, task: &Task, actor: &Actor) -> Result<String, Denied> {
-        let Some(rule) = step.partitions.iter().find(|rule| rule.name == task.partition) else {
-            return Err(Denied::NotAnApprover);
-        };
-        let direct = self.eligibility().may_decide(step, &rule.approvers, actor);
-        if matches!(direct, Err(Denied::NotAnApprover | Denied::ServiceAccount)) && self.administrators_stand_in(task) {
-            let stand_in = self.eligibility().may_decide(step, &self.facts.settings.administrators, actor);
-            return stand_in.map(|source| format!("administrators: {source}"));
+/// Why somebody may not decide a step, for them to read.
+pub(super) fn denial(node: &str, user: &str, denied: Denied, asked: &[&str]) -> Refusal {
+    match denied {
+        Denied::SelfApproval(why) => {
+            (Reason::SelfApproval, format!("{user} {why} and may not decide step {node}; somebody else has to"))
         }
-        direct.map(|source| source.to_string())
-    }
-
-    fn denial(&self, node: &str, actor: &Actor, denied: Option<Denied>) -> Refusal {
-        let user = &actor.username;
-        match denied {
-            Some(Denied::SelfApproval(why)) => {
-                (Reason::SelfApproval, format!("{user} {why} and may not decide step {node}; somebody else has to"))
-            }
-            Some(Denied::Inactive(identity)) => (
-                Reason::InactiveIdentity,
-                format!("Identity {identity} of {user} is inactive or not valid now, so {user} decides nothing"),
-            ),
-            Some(Denied::Contested) => (
-                Reason::InactiveIdentity,
-                format!("several Identities claim the username {user}, so none of them counts"),
-            ),
-            Some(Denied::ServiceAccount) => {
-                let message = format!(
-                    "{user} is a ServiceAccount and counts only where a user: source names it, which step {node} does not"
-                );
-                (Reason::NotAnApprover, message)
-            }
-            Some(Denied::NotAnApprover) | None => {
-                let asked: Vec<_> = self
-                    .status
-                    .tasks
-                    .iter()
-                    .flat_map(|task| &task.approvers)
-                    .map(|asked| asked.source.as_str())
-                    .collect();
-                (Reason::NotAnApprover, format!("{user} may not decide step {node}; asked are {}", asked.join(", ")))
-            }
+        Denied::Separated(step) => (
+            Reason::SeparationOfDuties,
+            format!("{user} decided step {step} and may not decide step {node} too; somebody else has to"),
+        ),
+        Denied::Excluded(why) => {
+            (Reason::Excluded, format!("{user} {why} and may not decide step {node}; somebody else has to"))
+        }
+        Denied::Inactive(identity) => (
+            Reason::InactiveIdentity,
+            format!("Identity {identity} of {user} is inactive or not valid now, so {user} decides nothing"),
+        ),
+        Denied::Contested => (
+            Reason::InactiveIdentity,
+            format!("several Identities claim the username {user}, so none of them counts"),
+        ),
+        Denied::ServiceAccount => {
+            let message = format!(
+                "{user} is a ServiceAccount and counts only where a user: source names it, which step {node} does not"
+            );
+            (Reason::NotAnApprover, message)
+        }
+        Denied::HandedOver(to) => (
+            Reason::HandedOver,
+            format!("{user} handed step {node} over to {to}; take it back with decision: Delegate, delegateTo: {user}"),
+        ),
+        Denied::PrincipalVoted(principal) => (
+            Reason::AlreadyDecided,
+            format!("{principal}, for whom {user} decides, has one vote in this visit of step {node} and gave it"),
+        ),
+        Denied::NotAnApprover => {
+            (Reason::NotAnApprover, format!("{user} may not decide step {node}; asked are {}", asked.join(", ")))
         }
     }
 }

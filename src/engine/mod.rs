@@ -4,33 +4,53 @@
 //! a retry, a stale cache, two leaders) is handled by computing again from the facts. It cannot fail: bad input becomes a
 //! condition, a verdict or an outcome. A test reads the imports of this folder and of [`crate::directory`].
 //!
-//! - [`graph`]: a definition, checked and made explicit
-//! - [`eligibility`]: who may decide
-//! - `judge`: what becomes of one signal
+//! - [`graph`]: a definition, checked and made explicit; [`source`]s of approvers, [`condition`]s and `fields` are its parts
+//! - [`input`]: what expressions see
+//! - `eligibility`: whom the sources mean at this moment, and who is barred
 //! - `stock`: who is left to decide, and when the administrators stand in
+//! - `handover`: who decides for whom
+//! - `judge`: what becomes of one vote; `administer`: of every other signal
+//! - `path`: the way along the edges; `time`: escalations and deadlines
 //! - [`advance()`]: what becomes of an instance
 //! - `describe`: where it stands, in words
+//! - [`explain()`]: the same for one person; [`visible()`]: what they may see of what was recorded
 //! - [`revision`]: the snapshot of a definition, named by its content
 //!
 //! Rules are numbered as in the project's rule book ("semantics"): `rule 7` and so on.
 
+mod administer;
 mod advance;
+pub mod condition;
 mod describe;
-pub mod eligibility;
+mod eligibility;
+mod explain;
+mod fields;
 pub mod graph;
+mod handover;
+pub mod input;
 mod judge;
+mod path;
 pub mod revision;
+pub mod source;
 mod stock;
+mod time;
+mod view;
 
 pub use advance::advance;
+pub use explain::{Explanation, TaskExplanation, explain};
 pub use judge::Reason;
+pub use view::{Seen, visible};
 
-use crate::api::{
-    ApprovalSignalSpec, ApproverSource, Outcome, SignalRef, WorkflowInstanceSpec, WorkflowInstanceStatus,
-};
+use crate::api::{ApprovalSignalSpec, Outcome, SignalRef, WorkflowInstanceSpec, WorkflowInstanceStatus};
 use crate::directory::Snapshot;
 use graph::{Fault, Graph};
 use jiff::Timestamp;
+use source::Source;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A refusal: the word, and the sentence.
+type Refusal = (Reason, String);
 
 /// Everything that [`advance()`] goes by.
 pub struct Facts<'a> {
@@ -40,10 +60,18 @@ pub struct Facts<'a> {
     pub status: &'a WorkflowInstanceStatus,
     /// The definition that the instance runs on, or is to start on.
     pub definition: Definition<'a>,
+    /// The definition as it is now, for a restart; none where nobody asks for one.
+    pub newest: Option<Definition<'a>>,
     /// The signals that have no verdict yet, in any order.
     pub signals: &'a [Signal],
+    /// Signals that were judged before: what they recorded, for expressions and for those who may see it. May be left out where
+    /// nothing reads it ([`Graph::reads_decisions`]).
+    pub recorded: &'a [Signal],
+    /// Every signal that was created in this second or before is among the facts, or has a verdict: until when time limits can be
+    /// told (semantics.md 15). In seconds.
+    pub seen_until: i64,
     /// The directory of this moment.
-    pub directory: &'a Snapshot,
+    pub directory: &'a Arc<Snapshot>,
     /// What the installation sets.
     pub settings: &'a Settings,
     /// Since when the API server provably proves who sends what.
@@ -115,13 +143,26 @@ pub struct Signal {
     pub created_at: i64,
     /// What was signed.
     pub spec: ApprovalSignalSpec,
+    /// What the API server's authorizer allows the actor.
+    pub rights: BTreeSet<Right>,
+}
+
+/// A right that somebody has or has not: what a `SubjectAccessReview` tells.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Right {
+    /// The verb `cancel` on the instance.
+    Cancel,
+    /// The verb `administer` on the instance.
+    Administer,
+    /// A verb on the process that opened it.
+    Process(String),
 }
 
 /// What the installation sets.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Who is asked when too few others may decide.
-    pub administrators: Vec<ApproverSource>,
+    pub administrators: Vec<Source>,
     /// Signals older than so many seconds when they are counted are refused.
     pub max_signal_age: i64,
 }
@@ -160,6 +201,8 @@ pub struct Plan {
     pub write_back: Option<Outcome>,
     /// What to tell people in an Event, in order.
     pub notes: Vec<Note>,
+    /// When to compute again although nothing changes: an escalation, a deadline, another try of what failed.
+    pub wake_at: Option<Timestamp>,
 }
 
 /// What becomes of one signal.

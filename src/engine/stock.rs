@@ -1,115 +1,236 @@
 //! Who is left to decide the open tasks of a visit, and when the administrators stand in (rules 4, 6).
 
 use super::advance::Run;
-use super::eligibility::Judge;
-use crate::api::{ApproverSummary, Task, TaskState};
-use std::collections::BTreeSet;
+use super::eligibility::{Asked, Judge, people_of};
+use super::graph::{Rule, Step};
+use super::source::Source;
+use crate::api::{ApproverSummary, CountedDecision, Decision, StepVisit, Task, TaskState};
+use crate::directory::looks;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 /// Who is left to decide a task.
 pub(super) struct Stock {
+    /// Whom the sources name.
+    pub(super) asked: Vec<Asked>,
     /// Listed people who have not decided in this visit.
     pub(super) left: BTreeSet<String>,
-    /// Whether a source cannot be listed.
-    pub(super) open: bool,
-    /// The sources, for the status.
-    pub(super) summary: Vec<ApproverSummary>,
     /// The administrators, where they stand in.
     pub(super) stand_in: Option<StandIn>,
 }
 
+/// The administrators who stand in.
+pub(super) struct StandIn {
+    pub(super) asked: Vec<Asked>,
+    pub(super) left: BTreeSet<String>,
+}
+
 impl Stock {
+    /// Whether there may be people whom the directory does not list.
+    pub(super) fn is_open(&self) -> bool {
+        self.asked.iter().any(|asked| asked.is_open() || asked.failed.is_some())
+    }
+
     /// Whether nobody may decide.
     pub(super) fn is_empty(&self) -> bool {
-        !self.open && self.left.is_empty()
+        !self.is_open() && self.left.is_empty()
+    }
+
+    /// Why it cannot be told whom a source means.
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.asked.iter().find_map(|asked| asked.failed.as_deref())
+    }
+
+    /// Everybody who is asked: the sources, then the administrators who stand in.
+    pub(super) fn everybody(&self) -> impl Iterator<Item = &Asked> {
+        self.asked.iter().chain(self.stand_in.iter().flat_map(|stand_in| &stand_in.asked))
+    }
+
+    fn summary(&self) -> Vec<ApproverSummary> {
+        self.everybody().map(Asked::summary).collect()
     }
 }
 
-/// The administrators who stand in.
-pub(super) struct StandIn {
-    pub(super) left: BTreeSet<String>,
-    pub(super) open: bool,
-    pub(super) summary: Vec<ApproverSummary>,
+impl StandIn {
+    pub(super) fn is_open(&self) -> bool {
+        self.asked.iter().any(Asked::is_open)
+    }
 }
 
-impl Run<'_> {
+/// Who might have decided in a visit that is over.
+pub(super) struct Bygone<'a> {
+    pub(super) judge: Judge<'a>,
+    /// By partition; the administrators included, since it is not known any more whether they stood in.
+    pub(super) asked: Vec<(String, Vec<Asked>)>,
+}
+
+/// Who has voted in the current visit: one vote per person, under whatever name (rule 7).
+#[derive(Default)]
+pub(super) struct Voted {
+    people: HashMap<String, usize>,
+    /// By what the username looks like: the vote, and whether the directory knows the person.
+    likes: HashMap<String, Vec<(usize, bool)>>,
+}
+
+impl Voted {
+    fn add(&mut self, position: usize, people: Vec<(String, String)>, known: impl Fn(&str) -> bool) {
+        for (username, person) in people {
+            self.people.entry(person).or_insert(position);
+            self.likes.entry(looks(&username)).or_default().push((position, known(&username)));
+        }
+    }
+}
+
+impl<'a> Run<'a> {
     /// Resolves who may decide the open tasks of the current visit.
     pub(super) fn take_stock(&mut self) {
+        self.stocks.clear();
+        self.voted = Voted::default();
         let Some((visit, step)) = self.current_step() else {
+            self.judge = None;
             return;
         };
-        let eligibility = self.eligibility();
-        let voted: BTreeSet<String> = self
-            .status
-            .decisions
-            .iter()
-            .filter(|decision| decision.step == visit.node && decision.visit == visit.visit)
-            .flat_map(|decision| {
-                // Whoever was renamed since has voted all the same.
-                let then = decision.identity.as_deref().map(Judge::identified);
-                then.into_iter().chain([eligibility.person(&decision.actor)])
-            })
-            .collect();
-        let stocks = step
-            .partitions
-            .iter()
-            .map(|rule| {
-                let roster = eligibility.roster(step, &rule.approvers, false);
-                let left = roster.closed.into_keys().filter(|person| !voted.contains(person)).collect();
-                Stock { left, open: roster.open, summary: roster.summary, stand_in: None }
-            })
-            .collect();
-        self.stocks = stocks;
+        let judge = Judge::new(self.facts, step, visit, &self.status.decisions);
+        let mut voted = Voted::default();
+        for (position, decision) in self.status.decisions.iter().enumerate() {
+            if decision.step == visit.node && decision.visit == visit.visit && is_vote(decision) {
+                let known = |username: &str| self.facts.directory.identity_of(username).is_some();
+                voted.add(position, people_of(self.facts, decision), known);
+            }
+        }
+        let stocks = step.partitions.iter().map(|rule| {
+            let asked = self.asked(&judge, visit, step, rule);
+            let listed = asked.iter().flat_map(|asked| asked.people.keys());
+            let left = listed.filter(|person| !voted.people.contains_key(*person)).cloned().collect();
+            Stock { asked, left, stand_in: None }
+        });
+        self.stocks = stocks.collect();
+        self.voted = voted;
+        self.judge = Some(judge);
+        self.administrators = None;
         if self.status.tasks.iter().all(|task| task.required > 0) {
             self.call_stand_ins();
         }
     }
 
+    /// Who might have decided in a visit that is over, as far as the facts of this moment tell.
+    pub(super) fn bygone(&self, visit: &StepVisit) -> Option<Rc<Bygone<'a>>> {
+        let step = self.graph()?.step(&visit.node)?;
+        let key = (visit.node.clone(), visit.visit);
+        if let Some(known) = self.bygone.borrow().get(&key) {
+            return Some(known.clone());
+        }
+        let judge = Judge::new(self.facts, step, visit, &self.status.decisions);
+        let partitions = step.partitions.iter().map(|rule| {
+            let mut asked = self.asked(&judge, visit, step, rule);
+            let administrators = self.facts.settings.administrators.iter();
+            asked.extend(administrators.map(|source| judge.resolve(source, source.to_string(), None)));
+            (rule.name.clone(), asked)
+        });
+        let asked = partitions.collect();
+        let bygone = Rc::new(Bygone { judge, asked });
+        self.bygone.borrow_mut().insert(key, bygone.clone());
+        Some(bygone)
+    }
+
+    /// Whom a partition asks: its sources, or whom an administrator named instead; whom one named besides; the levels of
+    /// escalation that have been called.
+    fn asked(&self, judge: &Judge<'_>, visit: &StepVisit, step: &Step, rule: &Rule) -> Vec<Asked> {
+        let changes = self.status.decisions.iter().filter(|decision| {
+            decision.step == visit.node && decision.visit == visit.visit && decision.partition == rule.name
+        });
+        let mut asked: Vec<Asked> =
+            rule.approvers.iter().map(|source| judge.resolve(source, source.to_string(), None)).collect();
+        for change in changes {
+            let named = change.approvers.iter().filter_map(Source::named);
+            let verb = match change.decision {
+                Decision::Reassign => {
+                    asked.clear();
+                    "reassigned"
+                }
+                Decision::AddApprovers => "added",
+                _ => continue,
+            };
+            asked.extend(named.map(|source| judge.resolve(&source, format!("{verb}: {source}"), None)));
+        }
+        for (level, escalation) in step.escalations.iter().enumerate().take(visit.escalated as usize) {
+            // The managers of whoever was asked before, also of those who were called in at the level before.
+            let usernames: BTreeSet<String> = asked.iter().flat_map(|asked| asked.people.values().cloned()).collect();
+            let usernames: Vec<String> = usernames.into_iter().collect();
+            asked.extend(escalation.approvers.iter().map(|source| {
+                judge.resolve(source, format!("escalation {}: {source}", level + 1), Some(&usernames))
+            }));
+        }
+        asked
+    }
+
     /// Adds the administrators to every open task that its own sources cannot complete any more (rules 4, 6), and to no other:
     /// what is asked now follows from what is recorded, not from how it came to that.
     pub(super) fn call_stand_ins(&mut self) {
-        let Some((visit, step)) = self.current_step() else {
-            return;
-        };
-        let eligibility = self.eligibility();
-        let stand_in = |stock: &Stock| {
-            let roster = eligibility.roster(step, &self.facts.settings.administrators, true);
-            let left = roster
-                .closed
+        for position in 0..self.stocks.len().min(self.status.tasks.len()) {
+            let (task, stock) = (&self.status.tasks[position], &self.stocks[position]);
+            let short = task.state == TaskState::Open
+                && !stock.is_open()
+                && reachable(task, stock.left.len()) < task.required;
+            if !short {
+                self.stocks[position].stand_in = None;
+                continue;
+            }
+            let Some(judge) = &self.judge else { continue };
+            let asked = self.administrators.get_or_insert_with(|| {
+                let sources = self.facts.settings.administrators.iter();
+                sources.map(|source| judge.resolve(source, format!("administrators: {source}"), None)).collect()
+            });
+            let mut listed: BTreeMap<&String, &String> = BTreeMap::new();
+            listed.extend(asked.iter().flat_map(|asked| &asked.people));
+            let left = listed
                 .into_iter()
-                .filter(|(person, _)| !stock.left.contains(person))
-                .filter(|(_, username)| self.vote_in(visit, username).is_none())
-                .map(|(person, _)| person)
+                .filter(|(person, _)| !stock.left.contains(*person) && !self.voted.people.contains_key(*person))
+                .map(|(person, _)| person.clone())
                 .collect();
-            StandIn { left, open: roster.open, summary: roster.summary }
-        };
-        let tasks = self.status.tasks.iter().zip(&self.stocks);
-        let found: Vec<Option<StandIn>> = tasks
-            .map(|(task, stock)| {
-                let short =
-                    task.state == TaskState::Open && !stock.open && reachable(task, stock.left.len()) < task.required;
-                short.then(|| stand_in(stock))
-            })
-            .collect();
-        for (stock, stand_in) in self.stocks.iter_mut().zip(found) {
-            stock.stand_in = stand_in;
+            let asked = asked.clone();
+            self.stocks[position].stand_in = Some(StandIn { asked, left });
         }
     }
 
-    /// Whether the administrators may decide this task.
-    pub(super) fn administrators_stand_in(&self, task: &Task) -> bool {
-        let position = self.status.tasks.iter().position(|other| other.partition == task.partition);
-        position.and_then(|position| self.stocks.get(position)).is_some_and(|stock| stock.stand_in.is_some())
+    /// Takes note of a vote that has just been recorded as the last decision.
+    pub(super) fn voted(&mut self) {
+        let Some(decision) = self.status.decisions.last() else { return };
+        let people = people_of(self.facts, decision);
+        for stock in &mut self.stocks {
+            for (_, person) in &people {
+                stock.left.remove(person);
+            }
+        }
+        let known = |username: &str| self.facts.directory.identity_of(username).is_some();
+        self.voted.add(self.status.decisions.len() - 1, people, known);
+    }
+
+    /// The vote of this person in the current visit, if any: their own, one that they gave for somebody, or one that somebody
+    /// gave for them.
+    pub(super) fn vote_of(&self, username: &str) -> Option<&CountedDecision> {
+        let directory = self.facts.directory;
+        let found = self.voted.people.get(&directory.person(username)).copied().or_else(|| {
+            let known = directory.identity_of(username).is_some();
+            let alike = self.voted.likes.get(&looks(username))?;
+            alike.iter().find(|(_, other)| !(known && *other)).map(|(position, _)| *position)
+        });
+        self.status.decisions.get(found?)
     }
 
     /// Writes the approvers of open tasks into the status.
     pub(super) fn refresh_tasks(&mut self) {
         for (task, stock) in self.status.tasks.iter_mut().zip(&self.stocks) {
             if task.state == TaskState::Open {
-                task.approvers.clone_from(&stock.summary);
-                task.approvers.extend(stock.stand_in.iter().flat_map(|stand_in| stand_in.summary.iter().cloned()));
+                task.approvers = stock.summary();
             }
         }
     }
+}
+
+/// Whether a decision is a vote.
+pub(super) fn is_vote(decision: &CountedDecision) -> bool {
+    decision.decision.is_vote()
 }
 
 /// How many approvals a task can still come to when so many people are left.

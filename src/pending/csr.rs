@@ -131,6 +131,15 @@ pub fn input(csr: &CertificateSigningRequest, requested: &Requested) -> Value {
     json!({"object": csr, "request": requested})
 }
 
+/// What a remembered object asks for, as expressions of a workflow see it under `request`; null where it is no certificate
+/// request, or cannot be decoded.
+#[must_use]
+pub fn decoded(object: &Value) -> Value {
+    let csr = serde_json::from_value::<CertificateSigningRequest>(object.clone()).ok();
+    let requested = csr.and_then(|csr| requested(&csr).ok());
+    requested.and_then(|requested| serde_json::to_value(requested).ok()).unwrap_or_default()
+}
+
 /// Who asked, as the API server wrote it into the spec (rule 17).
 #[must_use]
 pub fn initiator(csr: &CertificateSigningRequest) -> Actor {

@@ -1,0 +1,52 @@
+//! Names that look alike. A person who comes back under `Mary` instead of `mary`, or with a letter of another alphabet, may not
+//! slip past what bars them (attack 8). Likeness only ever denies: what gives somebody a right is compared letter by letter.
+
+use super::Snapshot;
+use unicode_security::skeleton;
+
+/// What a name looks like: upper and lower case, and letters that look the same, fall together.
+#[must_use]
+pub fn looks(name: &str) -> String {
+    let lower = name.to_lowercase();
+    // The skeleton may hold capitals again: it is taken of what was folded, and folded once more.
+    skeleton(&lower).collect::<String>().to_lowercase()
+}
+
+impl Snapshot {
+    /// Whether two usernames may be one person: they are as far as the directory knows, or they look alike and the directory
+    /// does not know both, as different people.
+    #[must_use]
+    pub fn may_be_same(&self, one: &str, other: &str) -> bool {
+        if self.same_person(one, other) {
+            return true;
+        }
+        let told_apart = self.identity_of(one).is_some() && self.identity_of(other).is_some();
+        !told_apart && looks(one) == looks(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Snapshot, looks};
+    use crate::api::IdentitySpec;
+
+    #[test]
+    fn attack08_other_case_and_homographs_look_alike() {
+        for (one, other) in [("mary", "Mary"), ("mary", "m\u{0430}ry"), ("mary@corp", "MARY@CORP"), ("\u{fb01}ona", "fiona")] {
+            assert_eq!(looks(one), looks(other), "{one} {other}");
+            assert!(Snapshot::default().may_be_same(one, other));
+        }
+        for (one, other) in [("mary", "john"), ("anna", "ana"), ("dev1", "dev2")] {
+            assert_ne!(looks(one), looks(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn people_whom_the_directory_tells_apart_are_different() {
+        let person = |username: &str| IdentitySpec { username: username.to_owned(), active: true, ..IdentitySpec::default() };
+        let (one, other) = (person("dev1"), person("devl"));
+        let directory = Snapshot::new([("one", &one), ("other", &other)], []);
+        assert!(!directory.may_be_same("dev1", "devl"));
+        assert!(directory.may_be_same("dev1", "devI"), "nobody knows this one");
+    }
+}
