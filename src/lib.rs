@@ -35,6 +35,7 @@ pub mod api;
 pub mod calendar;
 pub mod cel;
 pub mod controllers;
+pub mod diagram;
 pub mod directory;
 pub mod engine;
 pub mod pending;

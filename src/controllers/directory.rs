@@ -1,10 +1,13 @@
-//! Keeps the directory's [`Snapshot`] up to date from the watches of Identities and `BusinessRoles`.
+//! Keeps the directory's [`Snapshot`] up to date from the watches of Identities, `BusinessRoles`, Delegations and
+//! `BusinessCalendars`.
 
-use crate::api::{BusinessRole, Identity};
-use crate::directory::Snapshot;
+use crate::api::{BusinessCalendar, BusinessRole, Delegation, Identity, is_true, seconds};
+use crate::calendar::Calendar;
+use crate::directory::{Snapshot, Standing};
 use crate::runtime::clock::Clock;
 use crate::runtime::watch::{Changes, Synced, observe};
-use futures::Stream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
@@ -14,12 +17,36 @@ use std::time::Duration;
 /// The longest time to the next look at validities: an edit may have brought a nearer one.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// What happens to the objects of the directory, one stream for each kind.
+pub struct Streams {
+    /// Of Identities.
+    pub identities: BoxStream<'static, watcher::Result<Identity>>,
+    /// Of roles.
+    pub roles: BoxStream<'static, watcher::Result<BusinessRole>>,
+    /// Of delegations.
+    pub delegations: BoxStream<'static, watcher::Result<Delegation>>,
+    /// Of calendars.
+    pub calendars: BoxStream<'static, watcher::Result<BusinessCalendar>>,
+}
+
+/// Whether the principal of a delegation was proven: recorded once, in a status that the operator alone writes.
+pub fn is_proven(delegation: &Delegation) -> bool {
+    delegation.status.as_ref().is_some_and(|status| is_true(&status.conditions, PROVEN))
+}
+
+/// The condition that says so.
+pub const PROVEN: &str = "Proven";
+
 /// The directory of this moment.
 pub struct Directory {
     /// Identities as they are now.
     pub identities: Store<Identity>,
     /// Roles as they are now.
     pub roles: Store<BusinessRole>,
+    /// Delegations as they are now.
+    pub delegations: Store<Delegation>,
+    /// Calendars as they are now.
+    pub calendars: Store<BusinessCalendar>,
     /// Told when anything changed, validities that begin or end included.
     pub changes: Changes,
     built: Mutex<(u64, Arc<Snapshot>)>,
@@ -27,19 +54,20 @@ pub struct Directory {
 
 impl Directory {
     /// Starts to watch the directory. The streams must be polled for it to be kept up to date: their controllers do.
-    pub fn observe(
-        client: &Client,
-        synced: &Synced,
-    ) -> (
-        Self,
-        impl Stream<Item = watcher::Result<Identity>> + Send + use<>,
-        impl Stream<Item = watcher::Result<BusinessRole>> + Send + use<>,
-    ) {
+    pub fn observe(client: &Client, synced: &Synced) -> (Self, Streams) {
         let changes = Changes::default();
-        let (identities, identity_stream) = observe::<Identity>(client, &changes, synced);
-        let (roles, role_stream) = observe::<BusinessRole>(client, &changes, synced);
+        let (identities, identity_stream) = observe::<Identity>(client, &changes, synced, |_| false);
+        let (roles, role_stream) = observe::<BusinessRole>(client, &changes, synced, |_| false);
+        let (delegations, delegation_stream) = observe::<Delegation>(client, &changes, synced, is_proven);
+        let (calendars, calendar_stream) = observe::<BusinessCalendar>(client, &changes, synced, |_| false);
         let built = Mutex::new((u64::MAX, Arc::default()));
-        (Self { identities, roles, changes, built }, identity_stream, role_stream)
+        let streams = Streams {
+            identities: identity_stream.boxed(),
+            roles: role_stream.boxed(),
+            delegations: delegation_stream.boxed(),
+            calendars: calendar_stream.boxed(),
+        };
+        (Self { identities, roles, delegations, calendars, changes, built }, streams)
     }
 
     /// The directory as the watches have shown it so far; built anew only when something changed.
@@ -55,7 +83,16 @@ impl Directory {
                 identities.iter().map(|(name, spec)| (name.as_str(), *spec)),
                 roles.iter().map(|(name, spec)| (name.as_str(), *spec)),
             );
-            *built = (count, Arc::new(snapshot));
+            let calendars = self.calendars.state();
+            let calendars = calendars.iter().map(|found| (found.name_any(), Calendar::compile(&found.spec)));
+            let delegations = self.delegations.state();
+            let standing = delegations.iter().filter(|found| is_proven(found)).map(|found| Standing {
+                name: found.name_any(),
+                uid: found.uid().unwrap_or_default(),
+                created_at: found.metadata.creation_timestamp.as_ref().map_or(i64::MAX, seconds),
+                spec: found.spec.clone(),
+            });
+            *built = (count, Arc::new(snapshot.with_delegations(standing).with_calendars(calendars)));
         }
         built.1.clone()
     }

@@ -1,13 +1,15 @@
 //! The controllers: they gather facts, ask the engine, and carry out its plan. They decide nothing.
 //!
 //! - [`directory`]: the directory's Snapshot, kept up to date
-//! - [`readiness`]: `Ready` of definitions, processes, identities and roles
+//! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
+//! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`pending`]: opens instances for objects that wait
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
+pub mod delegations;
 pub mod directory;
 pub mod instances;
 pub mod pending;
@@ -56,8 +58,8 @@ pub enum Error {
     Proof(#[from] crate::proof::Error),
 }
 
-/// Definitions, processes, identities, roles, certificate requests, instances, signals.
-const WATCHES: usize = 7;
+/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, instances, signals.
+const WATCHES: usize = 9;
 
 /// What every controller shares.
 pub struct Context {
@@ -93,6 +95,9 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
+/// How long the expressions of one object may take.
+const EVALUATION: Duration = Duration::from_secs(2);
+
 /// How many instances are moved at the same time.
 const CONCURRENCY: u16 = 32;
 
@@ -118,14 +123,14 @@ pub async fn run(
     )?;
     let (definition_changes, process_changes) = (Changes::default(), Changes::default());
     let synced = Synced::of(WATCHES);
-    let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes, &synced);
-    let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes, &synced);
+    let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes, &synced, |_| false);
+    let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes, &synced, |_| false);
     let (requests, request_writer) = kube::runtime::reflector::store();
     let request_events =
         watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
     let request_stream =
-        crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part());
-    let (directory, identity_stream, role_stream) = Directory::observe(&client, &synced);
+        crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part(), |_| false);
+    let (directory, people) = Directory::observe(&client, &synced);
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
         revisions: Revisions::new(client.clone(), &options.namespace),
@@ -150,8 +155,10 @@ pub async fn run(
         tokio::join!(
             readiness::definitions(context.clone(), definition_stream, &stop),
             readiness::processes(context.clone(), process_stream, &stop),
-            readiness::identities(context.clone(), identity_stream, &stop),
-            readiness::roles(context.clone(), role_stream, &stop),
+            readiness::identities(context.clone(), people.identities, &stop),
+            readiness::roles(context.clone(), people.roles, &stop),
+            readiness::calendars(context.clone(), people.calendars, &stop),
+            delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             instance_loop,
         );

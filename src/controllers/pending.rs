@@ -2,10 +2,10 @@
 
 use super::instances::Key;
 use super::readiness::process_faults;
-use super::{Context, backoff, drive};
+use super::{Context, EVALUATION, backoff, drive};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
 use crate::engine::{Note, Proof};
-use crate::pending::{Candidate, Selection, csr, select};
+use crate::pending::{About, Candidate, Selection, about, csr, select};
 use crate::proof::Stamped;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
@@ -18,9 +18,6 @@ use kube::{Api, Resource, ResourceExt};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// How long an expression over an object may take.
-const EVALUATION: Duration = Duration::from_secs(1);
 
 /// How many names are tried when somebody else's instance has the one that belongs to an object.
 const ATTEMPTS: u32 = 5;
@@ -103,7 +100,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     let requested = decoded.clone().unwrap_or_default();
     let (selection, process) = choose(&csr, &requested, &context).await?;
     tracing::debug!(csr = name, ?selection, "looked for a process");
-    let Some(process) = process else {
+    let Some((process, about)) = process else {
         if let Selection::Hold { process, why } = selection {
             tell_held(&csr, &format!("held by ApprovalProcess {process}: {why}"), &context);
         }
@@ -119,7 +116,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     if !provable(&context).await? {
         return Ok(Action::requeue(backoff(2)));
     }
-    open(&csr, &requested, &process, &context).await
+    open(&csr, &requested, &process, about, &context).await
 }
 
 /// Says in an event why a request waits, once for each reason.
@@ -139,7 +136,7 @@ async fn choose(
     csr: &Arc<CertificateSigningRequest>,
     requested: &csr::Requested,
     context: &Arc<Context>,
-) -> Result<(Selection, Option<Arc<ApprovalProcess>>), Error> {
+) -> Result<(Selection, Option<(Arc<ApprovalProcess>, About)>), Error> {
     let processes = context.processes.state();
     let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
     let input = csr::input(csr, requested);
@@ -156,10 +153,18 @@ async fn choose(
                 not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
             })
             .collect();
-        select(&candidates, csr::GROUP, csr::RESOURCE, &input)
+        let selection = select(&candidates, csr::GROUP, csr::RESOURCE, &input);
+        let Selection::Open(process) = &selection else {
+            return (selection, About::default());
+        };
+        let spec = candidates.iter().find(|candidate| candidate.name == process).map(|candidate| candidate.spec);
+        match spec.map(|spec| about(spec, &input)).transpose() {
+            Ok(about) => (selection, about.unwrap_or_default()),
+            Err(why) => (Selection::Hold { process: process.clone(), why }, About::default()),
+        }
     });
     let failed = |why: String| Error::Evaluation { name: csr.name_any(), why };
-    let selection = tokio::time::timeout(EVALUATION, evaluation)
+    let (selection, about) = tokio::time::timeout(EVALUATION, evaluation)
         .await
         .map_err(|_| failed(format!("took longer than {} s", EVALUATION.as_secs())))?
         .map_err(|error| failed(format!("could not be evaluated: {error}")))?;
@@ -167,6 +172,7 @@ async fn choose(
         Selection::Open(name) => processes.into_iter().find(|process| process.name_any() == *name),
         _ => None,
     };
+    let process = process.map(|process| (process, about));
     Ok((selection, process))
 }
 
@@ -199,6 +205,7 @@ async fn open(
     csr: &CertificateSigningRequest,
     requested: &csr::Requested,
     process: &ApprovalProcess,
+    about: About,
     context: &Context,
 ) -> Result<Action, Error> {
     let api: Api<WorkflowInstance> = Api::namespaced(context.client.clone(), &context.options.namespace);
@@ -206,7 +213,7 @@ async fn open(
     for attempt in 0..ATTEMPTS {
         let name = csr::instance_name(csr, attempt);
         let Some(existing) = api.get_opt(&name).await.map_err(failed)? else {
-            return match api.create(&PostParams::default(), &instance(&name, csr, requested, process)).await {
+            return match api.create(&PostParams::default(), &instance(&name, csr, requested, process, about)).await {
                 Ok(_) => {
                     context.metrics.wrote("instance");
                     Ok(Action::await_change())
@@ -229,12 +236,18 @@ fn instance(
     csr: &CertificateSigningRequest,
     requested: &csr::Requested,
     process: &ApprovalProcess,
+    about: About,
 ) -> WorkflowInstance {
+    let subjects = about.subjects.unwrap_or_else(|| requested.common_names.clone());
     let spec = WorkflowInstanceSpec {
         workflow_ref: process.spec.workflow_ref.clone(),
         title: Some(csr::title(csr, requested)),
         initiator: Some(csr::initiator(csr)),
-        subjects: requested.common_names.iter().take(256).cloned().collect(),
+        subjects: subjects.into_iter().take(256).collect(),
+        role: about.role,
+        superior_role: about.superior_role,
+        sub_role: about.sub_role,
+        exclude_approvers: about.exclude_approvers,
         process_ref: Some(NameRef { name: process.name_any() }),
         object: Some(csr::remembered(csr)),
         ..WorkflowInstanceSpec::default()

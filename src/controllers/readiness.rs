@@ -1,11 +1,17 @@
-//! `Ready` of what people write: definitions, processes, identities and roles. What is wrong is found by pure functions; this
+//! `Ready` of what people write: definitions, processes, identities, roles and calendars. What is wrong is found by pure functions; this
 //! writes it into the status, and only when it says something new.
 
 use super::{Context, backoff, drive};
-use crate::api::{ApprovalProcess, BusinessRole, Identity, Says, WorkflowDefinition, set_condition};
+use crate::api::{
+    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, Identity, Says, WorkflowDefinition,
+    set_condition,
+};
+use crate::calendar::Calendar;
+use crate::diagram::{self, Drawing};
 use crate::directory::Snapshot;
-use crate::engine::graph::{check, compile};
+use crate::engine::graph::{Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
+use crate::engine::source::{Need, RoleOf};
 use crate::pending;
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -36,9 +42,10 @@ trait Checked:
     fn describe(&mut self) {}
 }
 
-/// The conditions in a status.
+/// The status, as far as all kinds have it.
 trait PartialStatus {
     fn conditions(&mut self) -> &mut Vec<Condition>;
+    fn same_status(&self, other: &Self) -> bool;
 }
 
 macro_rules! partial_status {
@@ -46,10 +53,14 @@ macro_rules! partial_status {
         fn conditions(&mut self) -> &mut Vec<Condition> {
             &mut self.status.get_or_insert_default().conditions
         }
+
+        fn same_status(&self, other: &Self) -> bool {
+            self.status == other.status
+        }
     })* };
 }
 
-partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole);
+partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, BusinessCalendar);
 
 impl Checked for WorkflowDefinition {
     fn faults(&self, context: &Context) -> Vec<String> {
@@ -58,13 +69,23 @@ impl Checked for WorkflowDefinition {
 
     fn describe(&mut self) {
         let content = Content { workflow_name: self.name_any(), workflow: self.spec.clone(), process: None };
-        self.status.get_or_insert_default().revision = content.name().ok();
+        let status = self.status.get_or_insert_default();
+        status.revision = content.name().ok();
+        let graph = compile(&self.spec).ok();
+        status.warnings = graph.as_ref().map(warnings).unwrap_or_default();
+        status.diagram = graph.map(|graph| diagram::mermaid(&Drawing::of(&graph, None)));
     }
 }
 
 impl Checked for ApprovalProcess {
     fn faults(&self, context: &Context) -> Vec<String> {
         process_faults(self, context)
+    }
+}
+
+impl Checked for BusinessCalendar {
+    fn faults(&self, _: &Context) -> Vec<String> {
+        Calendar::compile(&self.spec).err().unwrap_or_default()
     }
 }
 
@@ -100,6 +121,9 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 workflow.name
             )),
             Some(definition) => {
+                if let Ok(graph) = compile(&definition.spec) {
+                    faults.extend(unsupplied(&process.spec, &workflow.name, &graph));
+                }
                 let inside = definition_faults(&definition, &context.directory.snapshot());
                 if !inside.is_empty() {
                     let inside = inside.join("; ");
@@ -110,6 +134,27 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
         }
     }
     faults
+}
+
+/// What the workflow asks for and the process does not supply: found here, and not when somebody waits for it.
+fn unsupplied(process: &ApprovalProcessSpec, workflow: &str, graph: &Graph) -> Vec<String> {
+    let supplies = |need: Need| match need {
+        Need::Role(RoleOf::Request) => process.role.is_some(),
+        Need::Role(RoleOf::Superior) => process.superior_role.is_some(),
+        Need::Role(RoleOf::Sub) => process.sub_role.is_some(),
+        // A certificate request is about whoever it names.
+        Need::Subjects | Need::Subject | Need::Process => true,
+    };
+    let missing = supplied(graph, supplies).into_iter();
+    missing
+        .map(|(need, place)| {
+            let field = need.field();
+            format!(
+                "spec.{field}: is missing, and WorkflowDefinition {workflow} needs {} ({place}); write a CEL expression that yields its name",
+                need.words()
+            )
+        })
+        .collect()
 }
 
 /// Runs the controller of definitions.
@@ -141,6 +186,16 @@ pub async fn identities(
 ) {
     let triggers = context.directory.changes.bursts(BURST);
     keep("Identity", context.directory.identities.clone(), stream, triggers, context, stop).await;
+}
+
+/// Runs the controller of calendars.
+pub async fn calendars(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<BusinessCalendar>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let triggers = futures::stream::pending();
+    keep("BusinessCalendar", context.directory.calendars.clone(), stream, triggers, context, stop).await;
 }
 
 /// Runs the controller of roles.
@@ -181,10 +236,9 @@ async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<
     } else {
         Says { type_: "Ready", status: "False", reason: "Invalid", message: &said }
     };
-    let before = fresh.conditions().clone();
     set_condition(fresh.conditions(), says, generation, context.clock.now());
     fresh.describe();
-    if *fresh.conditions() == before {
+    if fresh.same_status(&object) {
         return Ok(Action::await_change());
     }
     let api: Api<K> = Api::all(context.client.clone());

@@ -58,9 +58,10 @@ impl Snapshot {
         !self.guarantors(role, type_, now).is_empty() || !self.guarantor_groups(role, type_).is_empty()
     }
 
-    fn guarantors_listed<'a>(&'a self, role: &str, type_: Option<&'a str>) -> impl Iterator<Item = &'a Guarantor> {
+    fn guarantors_listed(&self, role: &str, type_: Option<&str>) -> impl Iterator<Item = &Guarantor> + use<'_> {
         let listed = self.roles.get(role).map(|role| role.spec.guarantors.as_slice()).unwrap_or_default();
-        listed.iter().filter(move |guarantor| type_.is_none() || guarantor.type_.as_deref() == type_)
+        let type_ = type_.map(str::to_owned);
+        listed.iter().filter(move |guarantor| type_.is_none() || guarantor.type_ == type_)
     }
 
     /// An attribute of a role, by name; `displayName` and `criticality` are fields of its own.

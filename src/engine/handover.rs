@@ -147,8 +147,8 @@ impl Run<'_> {
         let to = self.facts.directory.resolve(named);
         let refuse = |why: String| Err((Reason::DelegateRefused, format!("spec.delegateTo: {why}")));
         let handovers = self.handovers(visit, &record.partition);
-        let principal = record.on_behalf_of.as_ref().unwrap_or(&record.actor);
-        let handover = handovers.get(&self.facts.directory.person(principal));
+        let principal = record.on_behalf_of.clone().unwrap_or_else(|| record.actor.clone());
+        let handover = handovers.get(&self.facts.directory.person(&principal));
         let record = CountedDecision { delegate_to: Some(to.to_owned()), ..record };
         if self.facts.directory.same_person(to, &record.actor) {
             let nothing = format!("{to} has not handed this over, so there is nothing to take back; name somebody else");
@@ -180,7 +180,7 @@ impl Run<'_> {
             Some(handover) if record.on_behalf_of.is_some() => &handover.chain,
             _ => &[],
         };
-        if earlier.iter().any(|had| self.facts.directory.may_be_same(had, to)) || self.facts.directory.may_be_same(principal, to)
+        if earlier.iter().any(|had| self.facts.directory.may_be_same(had, to)) || self.facts.directory.may_be_same(&principal, to)
         {
             return refuse(format!("{to} had this task before; a loop decides nothing, so name somebody else"));
         }

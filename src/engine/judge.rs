@@ -327,6 +327,15 @@ impl Run<'_> {
         })
     }
 
+    /// Whether a task was open in that second.
+    fn was_open(&self, task: &Task, second: i64) -> bool {
+        let votes = self.status.decisions.iter().rev().filter(|decision| decision.decision.is_vote());
+        let mut here = votes.filter(|decision| {
+            decision.step == task.step && decision.visit == task.visit && decision.partition == task.partition
+        });
+        task.state == TaskState::Open || here.next().is_some_and(|last| seconds(&last.at) >= second)
+    }
+
     /// The one task that the signal can mean, and the right by which its actor may decide it.
     fn only_task(
         &self,
@@ -347,6 +356,7 @@ impl Run<'_> {
             );
             return Err((Reason::UnknownPartition, message));
         }
+        // What a signal leaves out means the tasks that were open when it was made, in whole seconds (rule 11).
         let mut open = Vec::new();
         let mut closed = Vec::new();
         let mut denied = None;
@@ -355,7 +365,7 @@ impl Run<'_> {
                 continue;
             }
             match self.title(visit, task, stock, actor, &signal.rights) {
-                Ok(title) if task.state == TaskState::Open => open.push((position, title)),
+                Ok(title) if self.was_open(task, signal.created_at) => open.push((position, title)),
                 Ok(_) => closed.push(task.partition.as_str()),
                 // What bars somebody from one task says more than that another one does not name them.
                 Err(why) if denied.is_none() || why != Denied::NotAnApprover => denied = Some(why),
@@ -373,8 +383,12 @@ impl Run<'_> {
             );
             return Err((Reason::Ambiguous, message));
         }
-        if let Some(only) = open.pop() {
-            return Ok(only);
+        if let Some((position, title)) = open.pop() {
+            let task = &self.status.tasks[position];
+            if task.state == TaskState::Open {
+                return Ok((position, title));
+            }
+            closed.push(task.partition.as_str());
         }
         if !closed.is_empty() {
             return Err((

@@ -7,7 +7,7 @@ use super::advance::{Run, Stall, Standing};
 use super::graph::Span;
 use super::{Note, Proof, Signal};
 use crate::api::{StepVisit, TaskState, condition, seconds};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// How soon what failed is tried again: as long as it has failed already, within these bounds, in seconds.

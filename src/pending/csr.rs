@@ -128,7 +128,7 @@ pub fn foreign_identity(
 /// The input of conditions: the object, and what it asks for.
 #[must_use]
 pub fn input(csr: &CertificateSigningRequest, requested: &Requested) -> Value {
-    json!({"object": csr, "request": requested})
+    json!({"object": csr, "request": requested, "initiator": initiator(csr)})
 }
 
 /// What a remembered object asks for, as expressions of a workflow see it under `request`; null where it is no certificate

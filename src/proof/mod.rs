@@ -45,6 +45,8 @@ pub enum Stamped {
     Signals = 0,
     /// `WorkflowInstances`: their initiator.
     Instances = 1,
+    /// Delegations: their principal.
+    Delegations = 2,
 }
 
 /// The name of an admission policy and of its binding, and of the kind whose schema helps it.
@@ -52,9 +54,10 @@ struct Guard(&'static str, Option<&'static str>);
 
 /// Everything that the proof rests on: what proves who sends what, and what keeps the record of decisions from being written
 /// over or deleted. Read at every trial; before something is judged, only what proves its sender.
-const GUARDS: [Guard; 4] = [
+const GUARDS: [Guard; 5] = [
     Guard("quorate-signal-actor", Some("approvalsignals.quorate.dev")),
     Guard("quorate-instance-initiator", Some("workflowinstances.quorate.dev")),
+    Guard("quorate-delegation-principal", Some("delegations.quorate.dev")),
     Guard("quorate-status", None),
     Guard("quorate-evidence", None),
 ];
@@ -92,8 +95,8 @@ struct State {
     streak: Option<Streak>,
     /// Why decisions wait; none while the proof holds.
     broken: Option<String>,
-    /// When the last successful reading began, of what proves signals and of what proves instances.
-    read_at: [Option<Instant>; 2],
+    /// When the last successful reading began of what proves each of [`Stamped`].
+    read_at: [Option<Instant>; 3],
 }
 
 /// Keeps the proof.
@@ -107,7 +110,7 @@ pub struct Prover {
     /// Told when the proof comes or goes.
     pub changes: Changes,
     state: Mutex<State>,
-    reading: [tokio::sync::Mutex<()>; 2],
+    reading: [tokio::sync::Mutex<()>; 3],
     again: tokio::sync::Notify,
 }
 
@@ -269,7 +272,7 @@ impl Prover {
                 return Ok(());
             };
             let changed = state.broken.is_some() || state.streak.as_ref() != Some(&streak);
-            *state = State { streak: Some(streak), broken: None, read_at: [Some(began); 2] };
+            *state = State { streak: Some(streak), broken: None, read_at: [Some(began); 3] };
             changed
         };
         if changed {

@@ -5,9 +5,10 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 /// The texts that the chart installs.
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 5] = [
     include_str!("../../charts/quorate/files/policies/validating/signal-actor.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/instance-initiator.yaml"),
+    include_str!("../../charts/quorate/files/policies/validating/delegation-principal.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/evidence.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/status.yaml"),
 ];
@@ -95,7 +96,13 @@ mod tests {
     fn r38_every_policy_ships_with_its_binding() {
         let all = all("system:serviceaccount:quorate-system:quorate").expect("the shipped policies can be read");
         let names: Vec<_> = all.iter().map(|shipped| format!("{} {}", shipped.kind, shipped.name)).collect();
-        for name in ["quorate-signal-actor", "quorate-instance-initiator", "quorate-evidence", "quorate-status"] {
+        for name in [
+            "quorate-signal-actor",
+            "quorate-instance-initiator",
+            "quorate-delegation-principal",
+            "quorate-evidence",
+            "quorate-status",
+        ] {
             assert!(names.contains(&format!("ValidatingAdmissionPolicy {name}")), "{names:?}");
             assert!(names.contains(&format!("ValidatingAdmissionPolicyBinding {name}")), "{names:?}");
         }

@@ -1,12 +1,12 @@
 //! The trial: honest objects pass a server-side dry run, objects with one forged field are refused by the very policy.
 
 use crate::api::{
-    Actor, ApprovalSignal, ApprovalSignalSpec, Decision, NameRef, WorkflowInstance, WorkflowInstanceSpec,
+    Actor, ApprovalSignal, ApprovalSignalSpec, Decision, Delegation, DelegationSpec, NameRef, WorkflowInstance,
+    WorkflowInstanceSpec,
 };
 use crate::runtime::clock::Clock;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
-use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,13 @@ pub(super) async fn run(
         };
         named(WorkflowInstance::new(SELF_TEST, spec))
     };
+    let delegation = |principal| {
+        let to = format!("{SELF_TEST}-delegate");
+        named(Delegation::new(SELF_TEST, DelegationSpec { to, principal: Some(principal), ..DelegationSpec::default() }))
+    };
+    let signals: Api<ApprovalSignal> = Api::namespaced(client.clone(), namespace);
+    let instances: Api<WorkflowInstance> = Api::namespaced(client.clone(), namespace);
+    let delegations: Api<Delegation> = Api::all(client.clone());
     let forged = [
         ("username", Actor { username: "quorate-self-test".to_owned(), ..myself.clone() }),
         ("uid", Actor { uid: format!("{}-forged", myself.uid), ..myself.clone() }),
@@ -52,16 +59,19 @@ pub(super) async fn run(
         ),
     ];
     let asked = Instant::now();
-    let stamped = passes(client, namespace, &signal(myself.clone()), faults).await?;
+    let stamped = passes(&signals, &signal(myself.clone()), faults).await?;
     if let Some(second) = stamped {
         clock.set(second, asked, Instant::now());
     }
-    passes(client, namespace, &instance(myself), faults).await?;
+    passes(&instances, &instance(myself.clone()), faults).await?;
+    passes(&delegations, &delegation(myself), faults).await?;
     for (field, actor) in forged {
         let place = format!("an ApprovalSignal with a forged {field}");
-        refused(client, namespace, &signal(actor.clone()), &place, "quorate-signal-actor", faults).await?;
+        refused(&signals, &signal(actor.clone()), &place, "quorate-signal-actor", faults).await?;
         let place = format!("a WorkflowInstance with a forged {field}");
-        refused(client, namespace, &instance(actor), &place, "quorate-instance-initiator", faults).await?;
+        refused(&instances, &instance(actor.clone()), &place, "quorate-instance-initiator", faults).await?;
+        let place = format!("a Delegation with a forged {field}");
+        refused(&delegations, &delegation(actor), &place, "quorate-delegation-principal", faults).await?;
     }
     Ok(stamped)
 }
@@ -83,24 +93,18 @@ fn named<K: Resource<DynamicType = ()>>(mut object: K) -> K {
     object
 }
 
-async fn dry_run<K>(client: &Client, namespace: &str, object: &K) -> Result<K, kube::Error>
+async fn dry_run<K>(api: &Api<K>, object: &K) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+    K: Clone + DeserializeOwned + Serialize + Debug,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
     api.create(&PostParams { dry_run: true, field_manager: None }, object).await
 }
 
-async fn passes<K>(
-    client: &Client,
-    namespace: &str,
-    object: &K,
-    faults: &mut Vec<String>,
-) -> Result<Option<i64>, kube::Error>
+async fn passes<K>(api: &Api<K>, object: &K, faults: &mut Vec<String>) -> Result<Option<i64>, kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
 {
-    match dry_run(client, namespace, object).await {
+    match dry_run(api, object).await {
         Ok(stamped) => Ok(stamped.creation_timestamp().map(|time| time.0.as_second())),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
             faults.push(format!("an honest {} is refused: {}", K::kind(&()), status.message));
@@ -111,17 +115,16 @@ where
 }
 
 async fn refused<K>(
-    client: &Client,
-    namespace: &str,
+    api: &Api<K>,
     object: &K,
     place: &str,
     policy: &str,
     faults: &mut Vec<String>,
 ) -> Result<(), kube::Error>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+    K: Clone + DeserializeOwned + Serialize + Debug,
 {
-    match dry_run(client, namespace, object).await {
+    match dry_run(api, object).await {
         Ok(_) => faults.push(format!("{place} is not refused: policy {policy} is not in force")),
         Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
             let by_policy = status.message.contains(&format!("ValidatingAdmissionPolicy '{policy}'"))

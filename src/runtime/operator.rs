@@ -1,9 +1,10 @@
 //! The operator as a program: its arguments, its parts started and stopped together.
 
 use super::telemetry::{self, LogFormat, Metrics, Readiness};
-use crate::api::ApproverSource;
+use crate::api::NamedApprovers;
 use crate::controllers::{self, Options};
 use crate::engine::Settings;
+use crate::engine::source::Source;
 use crate::runtime::client::connect;
 use clap::Args;
 use jiff::SignedDuration;
@@ -77,18 +78,14 @@ impl Arguments {
     /// # Errors
     /// The argument that cannot be used.
     fn options(&self) -> Result<Options, Error> {
-        let administrators: Vec<ApproverSource> = serde_json::from_str(&self.administrators).map_err(|error| {
+        let administrators: Vec<NamedApprovers> = serde_json::from_str(&self.administrators).map_err(|error| {
             Error::Argument(format!(
                 "--administrators is no list of approver sources, such as [{{\"group\":\"admins\"}}]: {error}"
             ))
         })?;
-        let sources = |source: &ApproverSource| {
-            [&source.user, &source.group, &source.role].iter().filter(|field| field.is_some()).count()
-        };
-        if administrators.iter().any(|source| sources(source) != 1) {
-            let message = "--administrators: every approver source is exactly one of user, group, role".to_owned();
-            return Err(Error::Argument(message));
-        }
+        let administrators = administrators.iter().map(Source::named).collect::<Option<Vec<_>>>().ok_or_else(|| {
+            Error::Argument("--administrators: every approver source is exactly one of user, group, role".to_owned())
+        })?;
         let sweep_interval = Duration::try_from(self.sweep_interval).ok().filter(|interval| !interval.is_zero());
         let sweep_interval = sweep_interval
             .ok_or_else(|| Error::Argument("--sweep-interval must be longer than nothing, such as 1h".to_owned()))?;

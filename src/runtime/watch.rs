@@ -79,10 +79,13 @@ impl Synced {
 
 /// Watches every object of a kind that people write. An object that this version cannot read is logged and passed over, so that
 /// it does not stop the others. `changes` is told after the store has taken a change in.
+///
+/// `matters` yields whatever in the status others decide by, so that its change is told too; usually nothing.
 pub fn observe<K>(
     client: &Client,
     changes: &Changes,
     synced: &Synced,
+    matters: fn(&K) -> bool,
 ) -> (Store<K>, impl Stream<Item = watcher::Result<K>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -95,7 +98,7 @@ where
             Err(error) => Some(Err(error)),
         }
     });
-    (store, touched(events, writer, changes.clone(), synced.part()))
+    (store, touched(events, writer, changes.clone(), synced.part(), matters))
 }
 
 /// Keeps a store up to date with a stream of watch events, and yields every object that was touched, deleted ones too.
@@ -104,6 +107,7 @@ pub fn touched<K>(
     writer: Writer<K>,
     changes: Changes,
     mut synced: impl FnMut() + Send + 'static,
+    matters: fn(&K) -> bool,
 ) -> impl Stream<Item = watcher::Result<K>> + Send
 where
     K: Resource + Lookup + Clone + Send + Sync + 'static,
@@ -113,9 +117,9 @@ where
     let mut generations = HashMap::new();
     reflector(writer, events)
         .inspect(move |event| match event {
-            // A status that a controller wrote is no change: nobody decides by it.
+            // A status that a controller wrote is no change, unless others decide by it.
             Ok(watcher::Event::Apply(object)) => {
-                let stamp = stamp(object);
+                let stamp = (stamp(object), matters(object));
                 if generations.insert(key(object), stamp.clone()).as_ref() != Some(&stamp) {
                     changes.announce();
                 }
@@ -126,7 +130,7 @@ where
             }
             Ok(watcher::Event::Init) => generations.clear(),
             Ok(watcher::Event::InitApply(object)) => {
-                generations.insert(key(object), stamp(object));
+                generations.insert(key(object), (stamp(object), matters(object)));
             }
             Ok(watcher::Event::InitDone) => {
                 changes.announce();

@@ -2,9 +2,9 @@
 
 use super::live::Parsed;
 use super::signals::{Unjudged, fact};
-use super::{Error, Instances};
-use crate::api::{ApprovalProcess, WorkflowDefinitionSpec, condition};
-use crate::controllers::Context;
+use super::{Error, Instances, rights};
+use crate::api::{ApprovalProcess, ApprovalSignal, Decision, WorkflowDefinitionSpec, condition};
+use crate::controllers::{Context, EVALUATION};
 use crate::directory::Snapshot;
 use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
@@ -13,6 +13,7 @@ use crate::pending::csr;
 use crate::proof::Stamped;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::runtime::reflector::ObjectRef;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,22 +22,57 @@ use std::time::Instant;
 pub struct Gathered {
     parsed: Parsed,
     definition: Found,
+    newest: Option<Found>,
     signals: Vec<Signal>,
+    recorded: Vec<Signal>,
+    seen_until: i64,
     directory: Arc<Snapshot>,
     proof: Proof,
     object: Object,
 }
 
 /// The definition of an instance.
+#[derive(Clone)]
 enum Found {
     Missing(String),
     Faulty { name: String, faults: Vec<Fault> },
     Usable { graph: Arc<Graph>, revision: String, content: Option<Box<Content>> },
 }
 
+impl Found {
+    fn definition(&self) -> Definition<'_> {
+        match self {
+            Self::Missing(why) => Definition::Missing(why.clone()),
+            Self::Faulty { name, faults } => Definition::Faulty { name, faults },
+            Self::Usable { graph, revision, .. } => Definition::Usable { graph, revision },
+        }
+    }
+
+    fn graph(&self) -> Option<&Graph> {
+        match self {
+            Self::Usable { graph, .. } => Some(graph),
+            _ => None,
+        }
+    }
+}
+
 impl Gathered {
-    /// What the engine makes of the facts.
-    pub fn plan(&self, context: &Context) -> Plan {
+    /// What the engine makes of the facts. Expressions are evaluated off the async threads and within a limit of time.
+    pub async fn plan(self: &Arc<Self>, context: &Arc<Context>) -> Result<Plan, Error> {
+        let evaluates = |found: &Found| found.graph().is_some_and(|graph| graph.expressions().next().is_some());
+        if !evaluates(&self.definition) && !self.newest.as_ref().is_some_and(evaluates) {
+            return Ok(self.compute(context));
+        }
+        let (gathered, shared) = (self.clone(), context.clone());
+        let evaluation = tokio::task::spawn_blocking(move || gathered.compute(&shared));
+        let failed = |why: String| Error::Evaluation { name: self.parsed.instance.name_any(), why };
+        tokio::time::timeout(EVALUATION, evaluation)
+            .await
+            .map_err(|_| failed(format!("took longer than {} s", EVALUATION.as_secs())))?
+            .map_err(|error| failed(format!("could not be evaluated: {error}")))
+    }
+
+    fn compute(&self, context: &Context) -> Plan {
         let instance = &self.parsed.instance;
         let (name, uid) = (instance.name_any(), instance.uid().unwrap_or_default());
         advance(&Facts {
@@ -48,12 +84,11 @@ impl Gathered {
                 spec: &instance.spec,
             },
             status: &self.parsed.status,
-            definition: match &self.definition {
-                Found::Missing(why) => Definition::Missing(why.clone()),
-                Found::Faulty { name, faults } => Definition::Faulty { name, faults },
-                Found::Usable { graph, revision, .. } => Definition::Usable { graph, revision },
-            },
+            definition: self.definition.definition(),
+            newest: self.newest.as_ref().map(Found::definition),
             signals: &self.signals,
+            recorded: &self.recorded,
+            seen_until: self.seen_until,
             directory: &self.directory,
             settings: &context.options.settings,
             proof: &self.proof,
@@ -62,12 +97,25 @@ impl Gathered {
         })
     }
 
-    /// The snapshot that must be stored before an instance starts on it; none where it is stored.
-    pub fn snapshot(&self) -> Option<&Content> {
-        match &self.definition {
-            Found::Usable { content, .. } => content.as_deref(),
+    /// The snapshot that must be stored before an instance starts on this revision; none where it is stored.
+    pub fn snapshot(&self, wanted: &str) -> Option<&Content> {
+        [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().find_map(|found| match found {
+            Found::Usable { content, revision, .. } if revision == wanted => content.as_deref(),
             _ => None,
-        }
+        })
+    }
+
+    /// The graph that the instance runs on, or is to start on.
+    pub fn graph(&self) -> Option<&Graph> {
+        self.definition.graph()
+    }
+
+    /// The same, of a revision.
+    pub fn graph_of(&self, wanted: &str) -> Option<&Graph> {
+        [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().find_map(|found| match found {
+            Found::Usable { graph, revision, .. } if revision == wanted => Some(&**graph),
+            _ => None,
+        })
     }
 
     /// Whether a started instance cannot go on because its snapshot is lost. Nobody tells when it is restored.
@@ -82,8 +130,13 @@ impl Gathered {
     }
 }
 
-/// Gathers the facts of an instance and of its unjudged signals.
-pub async fn gather(parsed: Parsed, signals: &[Unjudged], instances: &Instances) -> Result<Gathered, Error> {
+/// Gathers the facts of an instance and of its unjudged signals; `seen_until` as [`Facts::seen_until`].
+pub async fn gather(
+    parsed: Parsed,
+    signals: &[Unjudged],
+    seen_until: i64,
+    instances: &Instances,
+) -> Result<Arc<Gathered>, Error> {
     let context = &instances.context;
     let started = parsed.status.started_at.is_some();
     // What was created before it was seen must have been created under the policies as they still are.
@@ -101,15 +154,42 @@ pub async fn gather(parsed: Parsed, signals: &[Unjudged], instances: &Instances)
         Some(revision) => running_on(revision, context).await?,
         None => to_start_on(&parsed, &directory, context)?,
     };
+    let restarts = signals.iter().any(|unjudged| unjudged.signal.spec.decision == Decision::Restart);
+    let newest = if restarts && !finished { Some(to_start_on(&parsed, &directory, context)?) } else { None };
     let object = if finished { Object::None } else { observe(&parsed, context).await? };
-    Ok(Gathered {
-        signals: signals.iter().map(|unjudged| fact(&unjudged.signal)).collect(),
+    let mut facts: Vec<Signal> = signals.iter().map(|unjudged| fact(&unjudged.signal)).collect();
+    let mut recorded = Vec::new();
+    if !finished {
+        rights::ask(&mut facts, &parsed.instance, definition.graph(), context).await?;
+        if definition.graph().is_some_and(Graph::reads_decisions) {
+            recorded = signals_of(&parsed, context).await?.iter().filter(|signal| is_judged(signal)).map(fact).collect();
+        }
+    }
+    Ok(Arc::new(Gathered {
+        signals: facts,
+        recorded,
+        seen_until,
         parsed,
         definition,
+        newest,
         directory,
         proof,
         object,
-    })
+    }))
+}
+
+/// The signals of an instance as the API server has them now, not as a watch shows them.
+pub async fn signals_of(parsed: &Parsed, context: &Context) -> Result<Vec<ApprovalSignal>, Error> {
+    let namespace = parsed.instance.namespace().unwrap_or_default();
+    let api: Api<ApprovalSignal> = Api::namespaced(context.client.clone(), &namespace);
+    let name = parsed.instance.name_any();
+    let these = ListParams::default().fields(&format!("spec.instance={name}"));
+    Ok(api.list(&these).await.map_err(|source| Error::Api { name, source })?.items)
+}
+
+/// Whether a signal has its verdict.
+pub fn is_judged(signal: &ApprovalSignal) -> bool {
+    signal.status.as_ref().is_some_and(|status| status.reason.is_some())
 }
 
 /// The snapshot that a started instance runs on.

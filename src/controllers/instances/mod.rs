@@ -3,6 +3,7 @@
 //! - `live`: the unfinished instances in memory
 //! - `signals`: the signals without verdict
 //! - `gather`: the facts of one instance
+//! - `rights`: what the authorizer says of the senders of signals
 //! - `apply`: carries out a plan
 //! - [`sweep`]: deletes the signals of deleted instances
 //!
@@ -11,11 +12,13 @@
 mod apply;
 mod gather;
 mod live;
+mod rights;
 mod signals;
 pub mod sweep;
 
 use super::{CONCURRENCY, Context, backoff, report};
-use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance};
+use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
+use crate::diagram::{self, Drawing};
 use crate::engine::{Note, Reason, Verdict};
 use crate::runtime::telemetry::{Metrics, word};
 use futures::channel::mpsc;
@@ -29,13 +32,20 @@ use kube::{Api, Resource, ResourceExt};
 use live::{Live, Written};
 pub use signals::Key;
 use signals::Signals;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How often one turn computes again after it has changed something itself.
 const ROUNDS: usize = 4;
+
+/// How soon something that is due is looked at again, at the soonest.
+const SOONEST: Duration = Duration::from_millis(100);
+
+/// For how many seconds after its creationTimestamp a signal may still be on its way through the API server: admission comes
+/// after the stamp.
+const IN_FLIGHT: i64 = 5;
 
 /// How soon a missing snapshot is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -92,6 +102,14 @@ pub enum Error {
         name: String,
         /// Why.
         source: serde_json::Error,
+    },
+    /// Its expressions could not be evaluated in time.
+    #[error("WorkflowInstance {name}: its expressions {why}")]
+    Evaluation {
+        /// The instance.
+        name: String,
+        /// What happened.
+        why: String,
     },
     /// The proof could not be checked.
     #[error(transparent)]
@@ -257,7 +275,10 @@ async fn reconcile(live: Arc<Live>, instances: Arc<Instances>) -> Result<Action,
         let turn = move_on(&live, &key, &instances).await?;
         if turn != Turn::Again {
             instances.succeeded(&key);
-            return Ok(if turn == Turn::Later { Action::requeue(LOOK_AGAIN) } else { Action::await_change() });
+            return Ok(match turn {
+                Turn::Later(wait) => Action::requeue(wait),
+                _ => Action::await_change(),
+            });
         }
     }
     Ok(Action::requeue(backoff(0)))
@@ -268,25 +289,29 @@ async fn reconcile(live: Arc<Live>, instances: Arc<Instances>) -> Result<Action,
 enum Turn {
     Settled,
     Again,
-    /// What is missing is not watched.
-    Later,
+    /// Something happens then although nothing changes, or what is missing is not watched.
+    Later(Duration),
 }
 
 async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, Error> {
     let context = &instances.context;
     let signals = instances.signals.of(key);
     let parsed = live.parse().map_err(|source| Error::Unreadable { name: key.1.clone(), source })?;
-    let gathered = gather(parsed, &signals, instances).await?;
-    let plan = gathered.plan(context);
-    let waits_for_snapshot = gathered.waits_for_snapshot();
+    let (signals, seen_until) = complete(&parsed, signals, context).await?;
+    let gathered = gather(parsed, &signals, seen_until, instances).await?;
+    let mut plan = gathered.plan(context).await?;
     let parsed = gathered.parsed();
+    let revision = plan.status.revision.as_deref().unwrap_or_default();
     let changed = plan.status != parsed.status;
     if changed {
-        if parsed.status.revision.is_none()
-            && plan.status.revision.is_some()
-            && let Some(content) = gathered.snapshot()
+        if parsed.status.revision != plan.status.revision
+            && let Some(content) = gathered.snapshot(revision)
         {
             context.revisions.ensure(content).await?;
+        }
+        // The picture follows from the rest: it is drawn when that changes.
+        if let Some(graph) = gathered.graph_of(revision) {
+            plan.status.diagram = Some(diagram::mermaid(&Drawing::of(graph, Some(&plan.status))));
         }
         let Some(written) = apply::write_status(live, &plan.status, instances).await? else {
             // Changed by somebody else: the watch brings the newer one, and with it this instance.
@@ -313,7 +338,34 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
         apply::write_back(&decided, outcome, instances).await?;
         return Ok(Turn::Again);
     }
-    Ok(if waits_for_snapshot { Turn::Later } else { Turn::Settled })
+    let wait = plan.wake_at.map(|at| Duration::try_from(at.duration_since(context.clock.now())).unwrap_or_default());
+    Ok(match wait {
+        Some(wait) => Turn::Later(wait.max(SOONEST)),
+        None if gathered.waits_for_snapshot() => Turn::Later(LOOK_AGAIN),
+        None => Turn::Settled,
+    })
+}
+
+/// Makes sure that every signal that was made by a deadline that is over is known before the step is left: the watch may lag
+/// behind, and a request may be on its way through the API server.
+async fn complete(
+    parsed: &live::Parsed,
+    mut signals: Vec<signals::Unjudged>,
+    context: &Context,
+) -> Result<(Vec<signals::Unjudged>, i64), Error> {
+    let now = context.clock.now().as_second();
+    let deadline = parsed.status.steps.last().and_then(|visit| visit.deadline.as_ref().filter(|_| visit.left_at.is_none()));
+    if parsed.status.outcome.is_some() || deadline.is_none_or(|deadline| seconds(deadline) >= now) {
+        return Ok((signals, i64::MIN));
+    }
+    let listed = gather::signals_of(parsed, context).await?;
+    let known: HashSet<_> = signals.iter().filter_map(|unjudged| unjudged.signal.uid()).collect();
+    for signal in listed.into_iter().filter(|signal| !gather::is_judged(signal)) {
+        if !known.contains(&signal.uid().unwrap_or_default()) {
+            signals.push(signals::Unjudged { signal: Arc::new(signal), seen: Instant::now() });
+        }
+    }
+    Ok((signals, now - IN_FLIGHT))
 }
 
 /// Deals with signals whose instance is not among the unfinished ones: it is finished, there is none, or the watch lags.
@@ -360,8 +412,8 @@ async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
         return Ok(Turn::Again);
     }
     let uid = parsed.instance.uid().unwrap_or_default();
-    let gathered = gather(parsed, &signals, instances).await?;
-    let verdicts = gathered.plan(context).verdicts;
+    let gathered = gather(parsed, &signals, i64::MIN, instances).await?;
+    let verdicts = gathered.plan(context).await?.verdicts;
     let judged_all = verdicts.len() == signals.len();
     apply::write_verdicts(&verdicts, &signals, &uid, key, instances).await?;
     Ok(if judged_all { Turn::Settled } else { Turn::Again })

@@ -4,7 +4,7 @@ use crate::api::ApprovalSignal;
 use crate::engine::Signal;
 use kube::ResourceExt;
 use kube::runtime::watcher;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -101,5 +101,6 @@ pub fn fact(signal: &ApprovalSignal) -> Signal {
         uid: signal.uid().unwrap_or_default(),
         created_at: signal.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second()),
         spec: signal.spec.clone(),
+        rights: BTreeSet::new(),
     }
 }
