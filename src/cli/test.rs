@@ -137,3 +137,78 @@ fn yaml_files(path: &Path) -> Result<BTreeSet<PathBuf>, String> {
 fn text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn play(paths: &[&Path]) -> (Outcome, String) {
+        let arguments = Arguments { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
+        let mut out = Vec::new();
+        let outcome = run(&arguments, &mut out).expect("memory can be written to");
+        (outcome, String::from_utf8(out).expect("text"))
+    }
+
+    /// A folder with these files.
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
+        folder
+    }
+
+    fn repository(name: &str) -> String {
+        text(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a file of this repository")
+    }
+
+    /// What people read in the documentation is what the command prints.
+    fn is_documented(output: &str, pages: &[&str]) {
+        for page in pages {
+            assert!(repository(page).contains(output), "{page} does not have what the command prints:\n{output}");
+        }
+    }
+
+    #[test]
+    fn the_example_is_played_as_documented() {
+        let (outcome, output) = play(&[Path::new("examples/tested-policy/tests")]);
+        assert_eq!(outcome, Outcome::Passed, "{output}");
+        is_documented(&output, &["README.md", "docs/scenarios.md"]);
+    }
+
+    #[test]
+    fn an_edited_policy_fails_as_documented() {
+        let files = ["policy/people.yaml", "policy/release.yaml", "tests/two_managers.yaml"];
+        let texts = files
+            .map(|name| repository(&format!("examples/tested-policy/{name}")).replace("required: 2", "required: 1"));
+        let files: Vec<_> = files.into_iter().zip(texts.iter().map(String::as_str)).collect();
+        let folder = folder(&files);
+        let (outcome, output) = play(&[&folder.path().join("tests")]);
+        assert_eq!(outcome, Outcome::Failed, "{output}");
+        is_documented(
+            &output.replace(&format!("{}/", folder.path().display()), "examples/tested-policy/"),
+            &["docs/scenarios.md"],
+        );
+    }
+
+    #[test]
+    fn manifests_of_a_folder_are_skipped_but_a_folder_without_scenarios_is_no_success() {
+        let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n";
+        let folder = folder(&[
+            ("a/people.yaml", manifest),
+            ("b/people.yaml", manifest),
+            ("b/.hidden.yaml", "x"),
+            ("b/deep/story.yml", "about: Nobody asks.\nexpect: {outcome: none}\n"),
+        ]);
+        let (outcome, output) = play(&[&folder.path().join("b")]);
+        assert_eq!((outcome, output.lines().last()), (Outcome::Passed, Some("1 passed, 0 failed")), "{output}");
+        let (outcome, output) = play(&[folder.path(), &folder.path().join("a")]);
+        assert_eq!(outcome, Outcome::Unreadable, "{output}");
+        assert!(output.contains("there are no scenarios"), "{output}");
+        let (outcome, output) = play(&[&folder.path().join("a/people.yaml")]);
+        assert_eq!(outcome, Outcome::Unreadable, "{output}");
+        assert!(output.contains("line 1, apiVersion: unknown field `apiVersion`"), "{output}");
+    }
+}

@@ -12,7 +12,7 @@ use std::fmt::Debug;
 pub(super) fn compare(world: &World, plan: &Plan, expect: &Expect, place: &str, findings: &mut Vec<Finding>) {
     let status = &world.status;
     let at = |field: &str| format!("{place}.{field}");
-    let word = |outcome: Option<Outcome>| outcome.map_or_else(|| "none".to_owned(), |outcome| outcome.to_string());
+    let or_none = |outcome: Option<Outcome>| outcome.map_or_else(|| "none".to_owned(), |outcome| outcome.to_string());
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut words = |field: &str, expected: &Option<String>, found: String| {
         if let Some(expected) = expected.as_ref().filter(|expected| **expected != found) {
@@ -25,11 +25,11 @@ pub(super) fn compare(world: &World, plan: &Plan, expect: &Expect, place: &str, 
             findings.push(Finding::unexpected(&at(field), format!("expected {expected}, found {found}{why}")));
         }
     };
-    words("outcome", &expect.outcome, word(status.outcome));
+    words("outcome", &expect.outcome, or_none(status.outcome));
     words("step", &expect.step, text(&status.step));
     words("waiting", &expect.waiting, text(&status.waiting));
     words("title", &expect.title, text(&status.title));
-    words("writeBack", &expect.write_back, word(plan.write_back));
+    words("writeBack", &expect.write_back, or_none(plan.write_back));
     let path: Vec<_> = status.steps.iter().map(|visit| visit.node.clone()).collect();
     equal(expect.path.as_ref(), &path, &at("path"), findings);
     equal(expect.decisions.as_ref(), &status.decisions.iter().map(decision).collect(), &at("decisions"), findings);

@@ -24,7 +24,8 @@ pub fn broken(
     found
 }
 
-fn in_any_order(
+/// The order in which a batch arrives, and signals that arrive twice.
+pub fn in_any_order(
     status: &WorkflowInstanceStatus,
     signals: &[Signal],
     plan: &Plan,
@@ -71,7 +72,9 @@ fn after_a_crash(
     found
 }
 
-fn taken_back(before: &WorkflowInstanceStatus, after: &WorkflowInstanceStatus) -> Vec<String> {
+/// What may never change any more.
+#[must_use]
+pub fn taken_back(before: &WorkflowInstanceStatus, after: &WorkflowInstanceStatus) -> Vec<String> {
     let ended = before.outcome.and_then(|_| difference(before, after));
     let rules = [
         (!after.decisions.starts_with(&before.decisions), "a decision that counted changed".to_owned()),

@@ -22,6 +22,8 @@ pub mod invariants;
 mod play;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use format::Scenario;

@@ -1,4 +1,4 @@
-//! Reads a scenario, and the manifests that it names: a GitOps repository tests the very files that it applies. Pure: the files
+//! Reads a scenario, and the manifests that it names: a repository tests the very files that it applies. Pure: the files
 //! are asked of the caller.
 
 use super::document::{Document, Lines, documents, unreadable};
@@ -80,12 +80,12 @@ fn the_definition(place: &str, named: &DefinitionFile, objects: Vec<Object>) -> 
         .into_iter()
         .filter(|object| object.kind == "WorkflowDefinition" || (object.kind.is_empty() && name.is_none()))
         .collect();
-    let names: Vec<String> = found.iter().map(|object| object.name.clone()).collect();
+    let known: Vec<String> = found.iter().map(|object| object.name.clone()).collect();
     if let Some(name) = name {
         found.retain(|object| object.name == *name);
         if found.is_empty() {
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return wrong(format!("{file} has no WorkflowDefinition {name}; it has {names}"));
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return wrong(format!("{file} has no WorkflowDefinition {name}; it has {known}"));
         }
     }
     match <[Object; 1]>::try_from(found) {
@@ -94,7 +94,7 @@ fn the_definition(place: &str, named: &DefinitionFile, objects: Vec<Object>) -> 
             Ok(DefinitionLine::Inline { name: object.name, spec: object.spec })
         }
         Err(none) if none.is_empty() => wrong(format!("{file} has no WorkflowDefinition")),
-        Err(_) => wrong(format!("{file} has the WorkflowDefinitions {}; choose one by name", names.join(", "))),
+        Err(_) => wrong(format!("{file} has the WorkflowDefinitions {}; choose one by name", known.join(", "))),
     }
 }
 

@@ -54,7 +54,7 @@ fn fits(schema: &Value, value: &Value, place: &str) -> Result<(), Finding> {
                 match known.get(field) {
                     Some(schema) => fits(schema, value, &inside)?,
                     // An unknown output of a node is for the engine to find, and a fault with a place.
-                    None if place.ends_with(".next") => {}
+                    None if place.rsplit('.').next() == Some("next") => {}
                     None => {
                         let known: Vec<_> = known.keys().map(String::as_str).collect();
                         let message = format!("there is no such field; fields are {}", known.join(", "));
