@@ -10,6 +10,8 @@
 //! - [`format`](mod@format): what a file may say
 //! - [`read()`]: a file, with the files that it names
 //! - `document`, `schema`: where fields stand, and which there are
+//! - [`moment`]: how times are written
+//! - `people`: the directory
 //! - `world`: what the operator would see; the only place where [`crate::engine::Facts`] are built from a story
 //! - [`play()`]: the story
 //! - `expect`: what is compared
@@ -19,6 +21,8 @@ mod document;
 mod expect;
 pub mod format;
 pub mod invariants;
+pub mod moment;
+mod people;
 mod play;
 mod read;
 mod schema;

@@ -1,21 +1,17 @@
 //! Everything that the operator would see of a story, and what has come of it so far. Pure.
 
 use super::Finding;
-use super::format::{
-    DefinitionLine, DirectoryChange, Members, ObjectLine, ProofLine, Scenario, Seconds, SignalLine, Step,
-};
+use super::format::{DefinitionLine, ObjectLine, ProofLine, Scenario, SignalLine, Step};
 use super::invariants;
+use super::moment::Seconds;
+use super::people::People;
 use super::schema::strict;
-use crate::api::{
-    Actor, ApprovalSignalSpec, BusinessRoleSpec, IdentitySpec, WorkflowDefinitionSpec, WorkflowInstanceSpec,
-    WorkflowInstanceStatus,
-};
+use crate::api::{Actor, ApprovalSignalSpec, WorkflowDefinitionSpec, WorkflowInstanceSpec, WorkflowInstanceStatus};
 use crate::directory::Snapshot;
 use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
 use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Settings, Signal, Verdict, advance};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The name and the uid of the instance.
@@ -31,9 +27,7 @@ pub(super) struct World {
     current: Option<String>,
     /// Every revision that ever was current.
     revisions: BTreeMap<String, Content>,
-    identities: BTreeMap<String, Value>,
-    roles: BTreeMap<String, Value>,
-    directory: Snapshot,
+    people: People,
     settings: Settings,
     proof: Proof,
     object: Object,
@@ -63,9 +57,7 @@ impl World {
             workflow: "definition".to_owned(),
             current: None,
             revisions: BTreeMap::new(),
-            identities: scenario.identities.clone(),
-            roles: scenario.roles.clone(),
-            directory: Snapshot::default(),
+            people: People::new(scenario.identities.clone(), scenario.roles.clone())?,
             settings: Settings {
                 administrators: scenario.settings.administrators.clone(),
                 max_signal_age: scenario.settings.max_signal_age.0,
@@ -80,7 +72,6 @@ impl World {
             unjudged: Vec::new(),
             verdicts: BTreeMap::new(),
         };
-        world.read_directory("")?;
         if let Some(proof) = &scenario.proof {
             world.proof = world.proof(proof);
         }
@@ -110,7 +101,7 @@ impl World {
             self.define(definition, &format!("{place}.definition"))?;
         }
         if let Some(change) = &step.directory {
-            self.change_directory(change, &format!("{place}.directory."))?;
+            self.people.change(change, &format!("{place}.directory."))?;
         }
         if let Some(proof) = &step.proof {
             self.proof = self.proof(proof);
@@ -153,7 +144,8 @@ impl World {
     /// The faults of the definition, as it is now.
     pub(super) fn faults(&self) -> Vec<String> {
         let content = self.current.as_ref().and_then(|revision| self.revisions.get(revision));
-        let faults = content.and_then(|content| compiled(&content.workflow, &self.directory).err()).unwrap_or_default();
+        let faults =
+            content.and_then(|content| compiled(&content.workflow, self.people.directory()).err()).unwrap_or_default();
         faults.iter().map(ToString::to_string).collect()
     }
 
@@ -166,7 +158,7 @@ impl World {
         };
         let content = revision.and_then(|revision| self.revisions.get_key_value(revision));
         let compiled = content.map(|(revision, Content { workflow, .. })| {
-            (revision, if started { compile(workflow) } else { compiled(workflow, &self.directory) })
+            (revision, if started { compile(workflow) } else { compiled(workflow, self.people.directory()) })
         });
         let workflow = format!("WorkflowDefinition {}", self.workflow);
         let definition = match &compiled {
@@ -180,7 +172,7 @@ impl World {
             status,
             definition,
             signals,
-            directory: &self.directory,
+            directory: self.people.directory(),
             settings: &self.settings,
             proof: &self.proof,
             object: self.object.clone(),
@@ -215,40 +207,6 @@ impl World {
             DefinitionLine::Deleted => self.current = None,
         }
         Ok(())
-    }
-
-    /// Takes over the specs of the directory; `place` is in front of the names of their fields.
-    fn read_directory(&mut self, place: &str) -> Result<(), Finding> {
-        let identities = self.identities.iter().map(|(name, spec)| Ok((name.as_str(), identity(name, spec, place)?)));
-        let identities: BTreeMap<&str, IdentitySpec> = identities.collect::<Result<_, Finding>>()?;
-        let roles = self.roles.iter().map(|(name, spec)| Ok((name.as_str(), role(name, spec, place)?)));
-        let roles: BTreeMap<&str, BusinessRoleSpec> = roles.collect::<Result<_, Finding>>()?;
-        self.directory = Snapshot::new(
-            identities.iter().map(|(name, spec)| (*name, spec)),
-            roles.iter().map(|(name, spec)| (*name, spec)),
-        );
-        Ok(())
-    }
-
-    fn change_directory(&mut self, change: &DirectoryChange, place: &str) -> Result<(), Finding> {
-        for (name, patch) in &change.identities {
-            let wrong = |message: &str| Err(Finding::malformed(&format!("{place}identities.{name}"), message));
-            match patch {
-                Value::Null if self.identities.remove(name).is_none() => {
-                    return wrong("there is no such identity to remove");
-                }
-                Value::Null => {}
-                Value::Object(patch) => merge(self.identities.entry(name.clone()).or_insert_with(|| json!({})), patch),
-                _ => return wrong("fields to change are meant, or null to remove it"),
-            }
-        }
-        for (name, change) in &change.roles {
-            let place = format!("{place}roles.{name}");
-            let role = self.roles.get_mut(name).and_then(Value::as_object_mut);
-            let role = role.ok_or_else(|| Finding::malformed(&place, "there is no such role"))?;
-            change_members(role, change, &place)?;
-        }
-        self.read_directory(place)
     }
 
     fn send(&mut self, line: &SignalLine, place: &str) -> Result<String, Finding> {
@@ -300,49 +258,4 @@ fn compiled(workflow: &WorkflowDefinitionSpec, directory: &Snapshot) -> Result<G
 
 fn actor(username: &str, groups: &[String]) -> Actor {
     Actor { username: username.to_owned(), uid: String::new(), groups: groups.to_vec() }
-}
-
-fn identity(name: &str, spec: &Value, place: &str) -> Result<IdentitySpec, Finding> {
-    let mut spec = spec.clone();
-    if let Some(fields) = spec.as_object_mut() {
-        fields.entry("username").or_insert_with(|| json!(name));
-    }
-    strict("Identity", &format!("{place}identities.{name}"), &spec)
-}
-
-fn role(name: &str, spec: &Value, place: &str) -> Result<BusinessRoleSpec, Finding> {
-    let mut spec = spec.clone();
-    for member in spec.get_mut("members").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Value::String(identity) = member {
-            *member = json!({"identity": identity});
-        }
-    }
-    strict("BusinessRole", &format!("{place}roles.{name}"), &spec)
-}
-
-fn change_members(role: &mut Map<String, Value>, change: &Members, place: &str) -> Result<(), Finding> {
-    let Value::Array(members) = role.entry("members").or_insert_with(|| json!([])) else {
-        return Err(Finding::malformed(place, "its members are no list"));
-    };
-    for gone in &change.remove {
-        let before = members.len();
-        members.retain(|member| member.as_str().or_else(|| member["identity"].as_str()) != Some(gone.as_str()));
-        if members.len() == before {
-            return Err(Finding::malformed(&format!("{place}.remove"), format!("{gone} is no member")));
-        }
-    }
-    members.extend(change.add.iter().cloned());
-    Ok(())
-}
-
-/// A JSON merge patch, of one level.
-fn merge(target: &mut Value, patch: &Map<String, Value>) {
-    let Value::Object(target) = target else { return };
-    for (field, value) in patch {
-        if value.is_null() {
-            target.remove(field);
-        } else {
-            target.insert(field.clone(), value.clone());
-        }
-    }
 }
