@@ -20,8 +20,10 @@
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO |
 //! | [`proof`] | proves that the API server proves who sends what | judge signals |
+//! | [`scenario`] | approval policy tested as data: plays a story through the engine as the operator does | IO |
 //! | [`controllers`] | gather facts, ask, carry out plans | decide anything |
 //! | [`runtime`] | connection, clock, watches, events, logs, metrics, the program | decide anything |
+//! | [`cli`] | the subcommands that need no cluster: they read files and print | decide anything |
 //!
 //! What is installed lies in `charts/quorate`; the CRDs there and in `crds/` are written by `make crds` from [`api`]. The
 //! admission policies under `charts/quorate/files/policies` are compiled into the operator too, which compares them with what the
@@ -34,6 +36,7 @@
 pub mod api;
 pub mod calendar;
 pub mod cel;
+pub mod cli;
 pub mod controllers;
 pub mod diagram;
 pub mod directory;
@@ -41,3 +44,4 @@ pub mod engine;
 pub mod pending;
 pub mod proof;
 pub mod runtime;
+pub mod scenario;

@@ -1,6 +1,7 @@
 //! The operator. Without a subcommand it runs; see `quorate --help`.
 
 use clap::{Parser, Subcommand};
+use quorate::cli::test;
 use quorate::runtime::{manifests, operator};
 use std::error::Error;
 use std::path::PathBuf;
@@ -24,11 +25,13 @@ enum Command {
         #[arg(long, default_values = ["crds", "charts/quorate/files/crds"])]
         dir: Vec<PathBuf>,
     },
+    /// Play scenarios: test definitions and the directory without a cluster. Exits with 1 when one fails, 2 when one cannot be read.
+    Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
     match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("quorate: {error}");
             ExitCode::FAILURE
@@ -36,10 +39,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    if let Some(Command::Crds { dir }) = arguments.command {
-        return dir.iter().try_for_each(|dir| manifests::write(dir));
+fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    match arguments.command {
+        Some(Command::Crds { dir }) => dir.iter().try_for_each(|dir| manifests::write(dir))?,
+        Some(Command::Test(arguments)) => {
+            return Ok(test::run(&arguments, &mut std::io::stdout().lock())?.into());
+        }
+        None => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(operator::run(arguments.operator))?;
+        }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(operator::run(arguments.operator))?)
+    Ok(ExitCode::SUCCESS)
 }

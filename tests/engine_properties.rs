@@ -15,8 +15,11 @@ use quorate::api::{
 };
 use quorate::directory::Snapshot;
 use quorate::engine::graph::{Graph, GraphNode, Required, Rule, Step, check, compile};
+use quorate::engine::source::Source;
 use quorate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Settings, Signal, advance};
+use quorate::scenario::invariants::{in_any_order, taken_back};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 const CREATED_AT: i64 = 1_800_000_000;
 const ROBOT: &str = "system:serviceaccount:ci:robot";
@@ -313,7 +316,7 @@ impl<'s> Play<'s> {
                 subjects: story.subjects.iter().map(|subject| (*subject).to_owned()).collect(),
                 ..WorkflowInstanceSpec::default()
             },
-            settings: Settings { administrators: story.administrators.clone(), max_signal_age: 3600 },
+            settings: Settings { administrators: story.administrators.iter().filter_map(|source| Source::compile(source).ok()).collect(), max_signal_age: 3600 },
             directory: story.directory.clone(),
             faults: compiled.as_ref().err().cloned().unwrap_or_default(),
             graph: compiled.ok(),
@@ -372,17 +375,17 @@ impl<'s> Play<'s> {
                 actor: sent.actor.map(|username| Actor { username: username.to_owned(), uid: String::new(), groups }),
             };
             let signal =
-                Signal { name: format!("signal-{uid}"), uid: uid.clone(), created_at: self.now - sent.age, spec };
+                Signal { name: format!("signal-{uid}"), uid: uid.clone(), created_at: self.now - sent.age, spec, rights: BTreeSet::new() };
             self.sent.insert(uid, signal.clone());
             self.unjudged.push(signal);
         }
     }
 
     fn compute(&self, status: &WorkflowInstanceStatus, signals: &[Signal]) -> Plan {
-        let directory = Snapshot::new(
+        let directory = Arc::new(Snapshot::new(
             self.directory.identities.iter().map(|(name, spec)| (name.as_str(), spec)),
             self.directory.roles.iter().map(|(name, spec)| (name.as_str(), spec)),
-        );
+        ));
         let definition = match &self.graph {
             Some(graph) => Definition::Usable { graph, revision: "workflow-1" },
             None => Definition::Faulty { name: "definition", faults: &self.faults },
@@ -397,7 +400,10 @@ impl<'s> Play<'s> {
             },
             status,
             definition,
+            newest: None,
             signals,
+            recorded: &[],
+            seen_until: self.now,
             directory: &directory,
             settings: &self.settings,
             proof: &self.proof,
@@ -409,7 +415,7 @@ impl<'s> Play<'s> {
     /// Computes once, checks what must hold, and takes over what came of it.
     fn operate(&mut self) -> Result<(), TestCaseError> {
         let plan = self.compute(&self.status, &self.unjudged);
-        self.in_any_order(&plan)?;
+        self.keeps_its_promises(&plan)?;
         self.again(&plan)?;
         self.nothing_taken_back(&plan)?;
         self.every_signal_judged_once(&plan)?;
@@ -427,17 +433,11 @@ impl<'s> Play<'s> {
         Ok(())
     }
 
-    fn in_any_order(&self, plan: &Plan) -> Result<(), TestCaseError> {
-        let mut shuffled = self.unjudged.clone();
-        shuffled.reverse();
-        let half = shuffled.len() / 2;
-        shuffled.rotate_left(half);
-        shuffled.extend(self.unjudged.iter().cloned());
-        let other = self.compute(&self.status, &shuffled);
-        prop_assert_eq!(&plan.status, &other.status, "order changes the status");
-        prop_assert_eq!(verdicts(plan), verdicts(&other), "order changes verdicts");
-        prop_assert_eq!(plan.write_back, other.write_back);
-        prop_assert_eq!(&plan.notes, &other.notes);
+    fn keeps_its_promises(&self, plan: &Plan) -> Result<(), TestCaseError> {
+        let compute = |status: &WorkflowInstanceStatus, signals: &[Signal]| self.compute(status, signals);
+        let mut broken = in_any_order(&self.status, &self.unjudged, plan, &compute);
+        broken.extend(taken_back(&self.status, &plan.status));
+        prop_assert!(broken.is_empty(), "{}", broken.join("\n"));
         Ok(())
     }
 
@@ -461,8 +461,6 @@ impl<'s> Play<'s> {
 
     fn nothing_taken_back(&self, plan: &Plan) -> Result<(), TestCaseError> {
         let (before, after) = (&self.status, &plan.status);
-        prop_assert!(after.decisions.starts_with(&before.decisions), "a decision that counted changed");
-        prop_assert!(before.outcome.is_none() || before == after, "changed after its end");
         for task in &after.tasks {
             let same = before
                 .tasks

@@ -250,7 +250,8 @@ mod tests {
     static SCOPE: Scope = Scope { variables: &["object"], directory: false };
 
     fn holds(source: &str) -> Result<bool, String> {
-        let object = json!({"spec": {"signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"], "n": 3}});
+        let object =
+            json!({"spec": {"signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"], "n": 3}});
         let variables = [("object".to_owned(), object)].into_iter().collect();
         Expression::compile(source, &SCOPE)?.holds(&Input { variables, ..Input::default() })
     }

@@ -1,7 +1,6 @@
 //! Signals that are no votes: Comment, Cancel, Delegate, and what administrators may do (rules 5, 12; requirement R53).
 
 use super::advance::{Run, Standing};
-use super::describe::task_title;
 use super::source::Source;
 use super::{Definition, Note, Reason, Refusal, Right, Signal};
 use crate::api::{Actor, CountedDecision, Decision, NamedApprovers, Outcome, SignalRef, StepVisit, TaskState};
@@ -212,15 +211,6 @@ impl Run<'_> {
             return Err((Reason::InactiveIdentity, message));
         }
         Ok(())
-    }
-
-    /// What a partition is called in a message.
-    pub(super) fn title_of(&self, partition: &str) -> String {
-        let task = self.status.tasks.iter().find(|task| task.partition == partition);
-        match (self.current_step(), task) {
-            (Some((_, step)), Some(task)) => task_title(step, task),
-            _ => format!("partition {partition}"),
-        }
     }
 
     /// Whom an administrator names.

@@ -406,11 +406,11 @@ fn rank(decision: Decision) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::advance;
-    use crate::api::{ApproverSource, NameRef, Outcome, StepVisit, WorkflowInstanceSpec, WorkflowInstanceStatus};
-    use crate::directory::Snapshot;
+    use crate::api::{NameRef, Outcome, StepVisit, WorkflowInstanceSpec, WorkflowInstanceStatus};
     use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Settings};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use std::sync::Arc;
 
     /// An instance that was approved and has written that to its object, but could not record that it is complete.
     fn plan(definition: Definition<'_>) -> Plan {
@@ -421,6 +421,9 @@ mod tests {
             entered_at: Time(moment(100)),
             left_at: output.map(|_| Time(moment(110))),
             output: output.map(str::to_owned),
+            deadline: None,
+            escalate_at: Vec::new(),
+            escalated: 0,
         };
         let status = WorkflowInstanceStatus {
             revision: Some("workflow-1".to_owned()),
@@ -439,9 +442,12 @@ mod tests {
             },
             status: &status,
             definition,
+            newest: None,
             signals: &[],
-            directory: &Snapshot::default(),
-            settings: &Settings { administrators: Vec::<ApproverSource>::new(), max_signal_age: 3600 },
+            recorded: &[],
+            seen_until: 120,
+            directory: &Arc::default(),
+            settings: &Settings { administrators: Vec::new(), max_signal_age: 3600 },
             proof: &Proof::Since(0),
             object: Object::Decided(true),
             now: moment(120),

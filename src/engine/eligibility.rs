@@ -125,7 +125,7 @@ impl<'a> Judge<'a> {
         };
         let spec = facts.instance.spec;
         if step.self_approval == SelfApproval::Forbid {
-            for initiator in &spec.initiator {
+            if let Some(initiator) = &spec.initiator {
                 let person = facts.directory.person(&initiator.username);
                 bar(&initiator.username, person, Denied::SelfApproval("asked for it".to_owned()));
             }

@@ -188,7 +188,7 @@ impl Run<'_> {
         self.names_current_step(signal, visit)?;
         self.earlier_visits_excluded(signal, visit, actor)?;
         if let Some(vote) = self.vote_of(&actor.username) {
-            let decided = if self.facts.directory.may_be_same(&vote.actor, &actor.username) {
+            let decided = if self.facts.directory.same_person(&vote.actor, &actor.username) {
                 format!("{} decided", actor.username)
             } else {
                 format!("{} decided for {}", vote.actor, actor.username)
@@ -200,6 +200,13 @@ impl Run<'_> {
             return Err((Reason::AlreadyDecided, message));
         }
         let (task, title) = self.only_task(signal, visit, step, actor)?;
+        if let Some(vote) = self.vote_alike(&actor.username) {
+            let message = format!(
+                "{0} looks like {1}, who decided this visit of step {2} ({3}); if they are two people, give each an Identity",
+                actor.username, vote.actor, visit.node, vote.signal.name
+            );
+            return Err((Reason::AlreadyDecided, message));
+        }
         Ok((visit, step, task, title))
     }
 

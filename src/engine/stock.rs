@@ -209,13 +209,16 @@ impl<'a> Run<'a> {
     /// The vote of this person in the current visit, if any: their own, one that they gave for somebody, or one that somebody
     /// gave for them.
     pub(super) fn vote_of(&self, username: &str) -> Option<&CountedDecision> {
-        let directory = self.facts.directory;
-        let found = self.voted.people.get(&directory.person(username)).copied().or_else(|| {
-            let known = directory.identity_of(username).is_some();
-            let alike = self.voted.likes.get(&looks(username))?;
-            alike.iter().find(|(_, other)| !(known && *other)).map(|(position, _)| *position)
-        });
-        self.status.decisions.get(found?)
+        let position = self.voted.people.get(&self.facts.directory.person(username))?;
+        self.status.decisions.get(*position)
+    }
+
+    /// A vote in the current visit of somebody whose name looks like this one, and whom the directory does not tell apart.
+    pub(super) fn vote_alike(&self, username: &str) -> Option<&CountedDecision> {
+        let known = self.facts.directory.identity_of(username).is_some();
+        let alike = self.voted.likes.get(&looks(username))?;
+        let (position, _) = alike.iter().find(|(_, other)| !(known && *other))?;
+        self.status.decisions.get(*position)
     }
 
     /// Writes the approvers of open tasks into the status.

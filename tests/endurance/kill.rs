@@ -15,10 +15,11 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::client::{Body, ClientBuilder};
 use kube::{Api, Client, ResourceExt};
 use quorate::api::{
-    ApprovalProcess, ApprovalSignal, ApproverSource, Decision, Outcome, WorkflowDefinition, WorkflowInstance,
+    ApprovalProcess, ApprovalSignal, Decision, Outcome, WorkflowDefinition, WorkflowInstance,
 };
 use quorate::controllers::{self, Options};
 use quorate::engine::Settings;
+use quorate::engine::source::Source;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -105,8 +106,7 @@ impl InProcess {
                 kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
             let layer = tower::layer::layer_fn(move |inner| Fused { inner, fuse: fuse.clone() });
             let client = ClientBuilder::try_from(config)?.with_layer(&layer).build();
-            let administrators =
-                vec![ApproverSource { group: Some("administrators".to_owned()), ..ApproverSource::default() }];
+            let administrators = vec![Source::Group("administrators".to_owned())];
             let options = Options {
                 namespace: NAMESPACE.to_owned(),
                 operator_username: format!("system:serviceaccount:{NAMESPACE}:quorate"),

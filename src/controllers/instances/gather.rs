@@ -105,12 +105,7 @@ impl Gathered {
         })
     }
 
-    /// The graph that the instance runs on, or is to start on.
-    pub fn graph(&self) -> Option<&Graph> {
-        self.definition.graph()
-    }
-
-    /// The same, of a revision.
+    /// The graph of a revision.
     pub fn graph_of(&self, wanted: &str) -> Option<&Graph> {
         [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().find_map(|found| match found {
             Found::Usable { graph, revision, .. } if revision == wanted => Some(&**graph),

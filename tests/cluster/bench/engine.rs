@@ -1,6 +1,8 @@
 //! The decision logic alone: a function of facts, on one processor.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -55,7 +57,7 @@ pub fn measure(time: Duration) -> Result<Engine> {
 struct Case {
     graph: Graph,
     spec: WorkflowInstanceSpec,
-    directory: Snapshot,
+    directory: Arc<Snapshot>,
     settings: Settings,
 }
 
@@ -68,7 +70,7 @@ impl Case {
             ..WorkflowInstanceSpec::default()
         };
         let settings = Settings { administrators: Vec::new(), max_signal_age: 3600 };
-        Ok(Self { graph, spec, directory: Snapshot::default(), settings })
+        Ok(Self { graph, spec, directory: Arc::default(), settings })
     }
 
     fn plan(&self, status: &WorkflowInstanceStatus, signals: &[Signal]) -> Plan {
@@ -82,7 +84,10 @@ impl Case {
             },
             status,
             definition: Definition::Usable { graph: &self.graph, revision: "revision" },
+            newest: None,
             signals,
+            recorded: &[],
+            seen_until: i64::MIN,
             directory: &self.directory,
             settings: &self.settings,
             proof: &Proof::Since(CREATED_AT - 1),
@@ -108,6 +113,7 @@ fn signal(person: u32) -> Signal {
             actor: Some(actor),
             ..ApprovalSignalSpec::default()
         },
+        rights: BTreeSet::new(),
     }
 }
 
