@@ -8,9 +8,15 @@ use dugong::graphlib::{Graph, GraphOptions};
 use dugong::{EdgeLabel, GraphLabel, NodeLabel, WorkControl, WorkError, layout_controlled};
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+mod tests;
+
 /// How much work a picture may cost, in the layout's own units: about a second.
 /// It is counted, not timed, so that the same drawing always gives the same picture.
-const BUDGET: usize = 20_000_000;
+const BUDGET: usize = 15_000_000;
+
+/// The most lines: with more, no picture is readable, and the budget is looked at too seldom.
+const MOST_LINES: usize = 1000;
 
 /// The room between a box and the lines that lead from it to itself.
 const LOOP: f64 = 22.0;
@@ -71,6 +77,9 @@ impl WorkControl for Budget {
 /// The method knows five ways to line boxes up, and which of them is good depends on the graph: the narrowest picture is taken
 /// of those that the budget allows.
 pub(super) fn place(input: &Input) -> Option<Placed> {
+    if input.lines.len() > MOST_LINES {
+        return None;
+    }
     let mut budget = Budget(BUDGET);
     let mut best: Option<Placed> = None;
     for align in [None, Some("UR"), Some("DR"), Some("UL"), Some("DL")] {

@@ -134,7 +134,7 @@ fn asked(rule: &Rule) -> String {
         Required::Percent(percent) => format!("{percent}%"),
     };
     let sources: Vec<_> = rule.approvers.iter().map(ApproverSource::to_string).collect();
-    let rejections = if rule.rejections > 1 { format!("; {} reject", rule.rejections) } else { String::new() };
+    let rejections = if rule.rejections > 1 { format!(", rejected by {}", rule.rejections) } else { String::new() };
     format!("{partition}{required} of {}{rejections}", sources.join(", "))
 }
 

@@ -4,7 +4,7 @@
 //! so that words fit their boxes in any.
 
 /// No more of a text than this is looked at, in characters: no name is longer.
-const LONGEST: usize = 1200;
+const LONGEST: usize = 600;
 
 /// What stands for what was left out.
 const ELLIPSIS: char = '…';
