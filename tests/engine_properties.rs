@@ -316,7 +316,10 @@ impl<'s> Play<'s> {
                 subjects: story.subjects.iter().map(|subject| (*subject).to_owned()).collect(),
                 ..WorkflowInstanceSpec::default()
             },
-            settings: Settings { administrators: story.administrators.iter().filter_map(|source| Source::compile(source).ok()).collect(), max_signal_age: 3600 },
+            settings: Settings {
+                administrators: story.administrators.iter().filter_map(|source| Source::compile(source).ok()).collect(),
+                max_signal_age: 3600,
+            },
             directory: story.directory.clone(),
             faults: compiled.as_ref().err().cloned().unwrap_or_default(),
             graph: compiled.ok(),
@@ -374,8 +377,13 @@ impl<'s> Play<'s> {
                 comment: sent.comment.then(|| "because".to_owned()),
                 actor: sent.actor.map(|username| Actor { username: username.to_owned(), uid: String::new(), groups }),
             };
-            let signal =
-                Signal { name: format!("signal-{uid}"), uid: uid.clone(), created_at: self.now - sent.age, spec, rights: BTreeSet::new() };
+            let signal = Signal {
+                name: format!("signal-{uid}"),
+                uid: uid.clone(),
+                created_at: self.now - sent.age,
+                spec,
+                rights: BTreeSet::new(),
+            };
             self.sent.insert(uid, signal.clone());
             self.unjudged.push(signal);
         }

@@ -123,7 +123,8 @@ pub async fn run(
     )?;
     let (definition_changes, process_changes) = (Changes::default(), Changes::default());
     let synced = Synced::of(WATCHES);
-    let (definitions, definition_stream) = observe::<WorkflowDefinition>(&client, &definition_changes, &synced, |_| false);
+    let (definitions, definition_stream) =
+        observe::<WorkflowDefinition>(&client, &definition_changes, &synced, |_| false);
     let (processes, process_stream) = observe::<ApprovalProcess>(&client, &process_changes, &synced, |_| false);
     let (requests, request_writer) = kube::runtime::reflector::store();
     let request_events =

@@ -32,7 +32,9 @@ mod tests {
 
     #[test]
     fn attack08_other_case_and_homographs_look_alike() {
-        for (one, other) in [("mary", "Mary"), ("mary", "m\u{0430}ry"), ("mary@corp", "MARY@CORP"), ("\u{fb01}ona", "fiona")] {
+        for (one, other) in
+            [("mary", "Mary"), ("mary", "m\u{0430}ry"), ("mary@corp", "MARY@CORP"), ("\u{fb01}ona", "fiona")]
+        {
             assert_eq!(looks(one), looks(other), "{one} {other}");
             assert!(Snapshot::default().may_be_same(one, other));
         }
@@ -43,7 +45,8 @@ mod tests {
 
     #[test]
     fn people_whom_the_directory_tells_apart_are_different() {
-        let person = |username: &str| IdentitySpec { username: username.to_owned(), active: true, ..IdentitySpec::default() };
+        let person =
+            |username: &str| IdentitySpec { username: username.to_owned(), active: true, ..IdentitySpec::default() };
         let (one, other) = (person("dev1"), person("devl"));
         let directory = Snapshot::new([("one", &one), ("other", &other)], []);
         assert!(!directory.may_be_same("dev1", "devl"));

@@ -284,7 +284,9 @@ impl Snapshot {
                 faults.push(format!("spec.guarantors: there is no Identity {missing}; it counts as soon as it exists"));
             }
             if let Some(missing) = guarantor.role.as_ref().filter(|name| !self.roles.contains_key(*name)) {
-                faults.push(format!("spec.guarantors: there is no BusinessRole {missing}; it counts as soon as it exists"));
+                faults.push(format!(
+                    "spec.guarantors: there is no BusinessRole {missing}; it counts as soon as it exists"
+                ));
             }
         }
         faults

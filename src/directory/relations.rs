@@ -133,4 +133,3 @@ impl Snapshot {
         self.people.get(self.identity_of(username)?)
     }
 }
-

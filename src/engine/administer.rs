@@ -30,7 +30,8 @@ impl Run<'_> {
     pub(super) fn judge_cancel(&self, signal: &Signal, actor: &Actor) -> Result<CountedDecision, Refusal> {
         let mut record = self.record(signal, actor, self.status.steps.last());
         let initiator = self.facts.instance.spec.initiator.as_ref();
-        let own = initiator.is_some_and(|initiator| self.facts.directory.same_person(&initiator.username, &actor.username));
+        let own =
+            initiator.is_some_and(|initiator| self.facts.directory.same_person(&initiator.username, &actor.username));
         self.active(actor)?;
         if own {
             "initiator".clone_into(&mut record.through);
@@ -108,8 +109,11 @@ impl Run<'_> {
             && !step.partitions.iter().any(|rule| rule.name == *named)
         {
             let names: Vec<_> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
-            let message =
-                format!("spec.partition: step {} has no partition {named}; partitions are {}", visit.node, names.join(", "));
+            let message = format!(
+                "spec.partition: step {} has no partition {named}; partitions are {}",
+                visit.node,
+                names.join(", ")
+            );
             return Err((Reason::UnknownPartition, message));
         }
         let wanted = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
@@ -207,7 +211,10 @@ impl Run<'_> {
     /// An inactive person does nothing at all.
     fn active(&self, actor: &Actor) -> Result<(), Refusal> {
         if self.facts.directory.is_out(&actor.username, self.facts.now) {
-            let message = format!("the Identity of {0} is inactive, not valid now, or contested, so {0} decides nothing", actor.username);
+            let message = format!(
+                "the Identity of {0} is inactive, not valid now, or contested, so {0} decides nothing",
+                actor.username
+            );
             return Err((Reason::InactiveIdentity, message));
         }
         Ok(())
@@ -226,7 +233,8 @@ impl Run<'_> {
         }
         for (position, role) in named.iter().enumerate().filter_map(|(at, named)| Some((at, named.role.as_ref()?))) {
             if !self.facts.directory.has_role(role) {
-                let message = format!("spec.approvers[{position}].role: there is no BusinessRole {role}; name another one");
+                let message =
+                    format!("spec.approvers[{position}].role: there is no BusinessRole {role}; name another one");
                 return Err((Reason::NotAllowed, message));
             }
         }

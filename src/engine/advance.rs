@@ -362,7 +362,8 @@ impl<'a> Run<'a> {
     pub(super) fn executed(&self) -> bool {
         let Some(graph) = self.graph() else { return false };
         self.status.steps.iter().any(|visit| {
-            visit.output.as_deref() == Some("done") && matches!(graph.nodes.get(&visit.node), Some(GraphNode::Execute(_)))
+            visit.output.as_deref() == Some("done")
+                && matches!(graph.nodes.get(&visit.node), Some(GraphNode::Execute(_)))
         })
     }
 

@@ -4,9 +4,9 @@
 //! compared end the instance as Failed, with both of them in the message. An expression that cannot be evaluated stalls it
 //! (semantics.md 14).
 
+use super::Facts;
 use super::input::{self, SCOPE};
 use super::source::{Need, RoleOf};
-use super::Facts;
 use crate::api::{ConditionType, NodeCondition, Operator};
 use crate::cel::{Expression, Input};
 use regex::{Regex, RegexBuilder};
@@ -47,9 +47,11 @@ impl Test {
         let mut faults = shape(written);
         let mut expression = None;
         let source = match written.type_ {
-            ConditionType::Expression => written.expression.as_ref().map(|text| (".expression", text)).or_else(|| {
-                written.left.as_ref().map(|text| (".left", text))
-            }),
+            ConditionType::Expression => written
+                .expression
+                .as_ref()
+                .map(|text| (".expression", text))
+                .or_else(|| written.left.as_ref().map(|text| (".left", text))),
             _ => None,
         };
         if let Some((place, source)) = source {
@@ -94,7 +96,10 @@ impl Test {
         let subject = match written.type_ {
             ConditionType::RoleAttribute => format!("role {left}"),
             ConditionType::GuarantorExists => {
-                format!("{}guarantor", written.guarantor_type.as_ref().map(|type_| format!("{type_} ")).unwrap_or_default())
+                format!(
+                    "{}guarantor",
+                    written.guarantor_type.as_ref().map(|type_| format!("{type_} ")).unwrap_or_default()
+                )
             }
             ConditionType::RoleCriticality => "role criticality".to_owned(),
             ConditionType::IdentityAttribute => format!("subject {left}"),
@@ -211,7 +216,11 @@ fn shape(written: &NodeCondition) -> Vec<(&'static str, String)> {
         }
     };
     let type_ = written.type_;
-    must_not(".guarantorType", type_ != GuarantorExists && written.guarantor_type.is_some(), "goes with the type GuarantorExists alone");
+    must_not(
+        ".guarantorType",
+        type_ != GuarantorExists && written.guarantor_type.is_some(),
+        "goes with the type GuarantorExists alone",
+    );
     must_not(".expression", type_ != Expression && written.expression.is_some(), "goes with the type Expression alone");
     let no_left = matches!(type_, GuarantorExists | RoleCriticality);
     must_not(".left", no_left && written.left.is_some(), "this type has no left operand");
@@ -239,13 +248,20 @@ fn shape(written: &NodeCondition) -> Vec<(&'static str, String)> {
     };
     let existence = matches!(operator, Operator::Exists | Operator::DoesNotExist);
     if type_ == GuarantorExists && !existence {
-        faults.push((".operator", format!("{operator:?} does not go with GuarantorExists; write Exists or DoesNotExist")));
+        faults.push((
+            ".operator",
+            format!("{operator:?} does not go with GuarantorExists; write Exists or DoesNotExist"),
+        ));
     }
-    let numeric =
-        matches!(operator, Operator::GreaterThan | Operator::GreaterOrEqual | Operator::LessThan | Operator::LessOrEqual);
+    let numeric = matches!(
+        operator,
+        Operator::GreaterThan | Operator::GreaterOrEqual | Operator::LessThan | Operator::LessOrEqual
+    );
     let right = written.right.as_ref().filter(|right| !right.is_null());
     match right {
-        None if !existence => faults.push((".right", format!("is missing; {operator:?} needs something to compare with"))),
+        None if !existence => {
+            faults.push((".right", format!("is missing; {operator:?} needs something to compare with")))
+        }
         Some(_) if existence => faults.push((".right", format!("{operator:?} compares with nothing; remove it"))),
         Some(right) => {
             if numeric && number(right).is_none() {
@@ -292,11 +308,13 @@ fn number(value: &Value) -> Option<f64> {
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::String(left), Value::String(right)) => left == right,
-        (Value::Bool(truth), Value::String(text)) | (Value::String(text), Value::Bool(truth)) => *text == truth.to_string(),
-        (Value::Number(left), Value::Number(right)) if left == right => true,
-        (Value::Number(_), Value::Number(_) | Value::String(_)) | (Value::String(_), Value::Number(_)) => {
-            number(left).zip(number(right)).is_some_and(|(left, right)| left.partial_cmp(&right) == Some(Ordering::Equal))
+        (Value::Bool(truth), Value::String(text)) | (Value::String(text), Value::Bool(truth)) => {
+            *text == truth.to_string()
         }
+        (Value::Number(left), Value::Number(right)) if left == right => true,
+        (Value::Number(_), Value::Number(_) | Value::String(_)) | (Value::String(_), Value::Number(_)) => number(left)
+            .zip(number(right))
+            .is_some_and(|(left, right)| left.partial_cmp(&right) == Some(Ordering::Equal)),
         _ => left == right,
     }
 }

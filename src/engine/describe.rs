@@ -18,7 +18,8 @@ impl Run<'_> {
             "approved" => (Decision::Approve, "approved"),
             "rejected" => (Decision::Reject, "rejected"),
             "expired" => {
-                let deadline = visit.deadline.as_ref().map(|deadline| format!(" at {}", deadline.0)).unwrap_or_default();
+                let deadline =
+                    visit.deadline.as_ref().map(|deadline| format!(" at {}", deadline.0)).unwrap_or_default();
                 return format!("the time of step {node} was over{deadline}");
             }
             "done" => return format!("{node} was carried out"),
@@ -159,10 +160,14 @@ pub(super) fn counted_message(decision: &CountedDecision) -> String {
     };
     match decision.decision {
         Decision::Approve => {
-            format!("approval of {actor}{for_whom} counted for partition {partition} of step {step}, visit {visit}, through {through}")
+            format!(
+                "approval of {actor}{for_whom} counted for partition {partition} of step {step}, visit {visit}, through {through}"
+            )
         }
         Decision::Reject => {
-            format!("rejection of {actor}{for_whom} counted for partition {partition} of step {step}, visit {visit}, through {through}")
+            format!(
+                "rejection of {actor}{for_whom} counted for partition {partition} of step {step}, visit {visit}, through {through}"
+            )
         }
         Decision::Delegate if to == actor && for_whom.is_empty() => {
             format!("{actor} took partition {partition} of step {step} back")

@@ -136,7 +136,11 @@ impl<'a> Judge<'a> {
         }
         for excluded in &spec.exclude_approvers {
             let username = facts.directory.resolve(excluded);
-            bar(username, facts.directory.person(username), Denied::Excluded("is excluded from deciding it".to_owned()));
+            bar(
+                username,
+                facts.directory.person(username),
+                Denied::Excluded("is excluded from deciding it".to_owned()),
+            );
         }
         for decision in earlier.iter().filter(|decision| step.separate_from.contains(&decision.step)) {
             let why = Denied::Separated(decision.step.clone());

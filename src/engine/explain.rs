@@ -61,8 +61,7 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
     let mut next = None;
     if let Some((visit, step)) = run.current_step().filter(|_| facts.status.outcome.is_none()) {
         for (task, stock) in run.status.tasks.iter().zip(&run.stocks) {
-            let usernames: BTreeMap<&String, &String> =
-                stock.everybody().flat_map(|asked| &asked.people).collect();
+            let usernames: BTreeMap<&String, &String> = stock.everybody().flat_map(|asked| &asked.people).collect();
             let left = stock.left.iter().chain(stock.stand_in.iter().flat_map(|stand_in| &stand_in.left));
             let can_still: BTreeSet<&String> = left.filter_map(|person| usernames.get(person).copied()).collect();
             let sources: Vec<&str> = task.approvers.iter().map(|asked| asked.source.as_str()).collect();
@@ -99,9 +98,10 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
             });
         }
         let level = visit.escalate_at.get(visit.escalated as usize).map(|at| {
-            let sources = step.escalations.get(visit.escalated as usize).map(|level| {
-                level.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            });
+            let sources = step
+                .escalations
+                .get(visit.escalated as usize)
+                .map(|level| level.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
             (at.0, format!("escalation to {}", sources.unwrap_or_default()))
         });
         let deadline = visit.deadline.as_ref().map(|deadline| {

@@ -26,7 +26,10 @@ pub(super) fn faults(fields: &[Field]) -> Vec<(String, String)> {
             faults.push((format!("{place}.options"), "a RadioButton needs options to choose from".to_owned()));
         }
         if !radio && !field.options.is_empty() {
-            faults.push((format!("{place}.options"), "options go with the type RadioButton alone; remove them".to_owned()));
+            faults.push((
+                format!("{place}.options"),
+                "options go with the type RadioButton alone; remove them".to_owned(),
+            ));
         }
         let options: BTreeSet<_> = field.options.iter().collect();
         if options.len() < field.options.len() {
@@ -53,7 +56,8 @@ pub(super) fn accept(
     for name in given.keys() {
         if !fields.iter().any(|field| field.name == *name) {
             let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
-            let known = if names.is_empty() { "it has none".to_owned() } else { format!("fields are {}", names.join(", ")) };
+            let known =
+                if names.is_empty() { "it has none".to_owned() } else { format!("fields are {}", names.join(", ")) };
             return Err(format!("partition {partition}: there is no field {name}; {known}"));
         }
     }
@@ -105,9 +109,10 @@ fn acceptable(field: &Field, value: &str) -> Result<(), String> {
             None => Err(format!("{shown:?} is no whole number")),
         },
         FieldType::NumberLong if digits(value).is_none() => Err(format!("{shown:?} is no whole number")),
-        FieldType::NumberLong => value.parse::<i64>().map(|_| ()).map_err(|_| {
-            format!("{shown} is out of range; it must lie between {} and {}", i64::MIN, i64::MAX)
-        }),
+        FieldType::NumberLong => value
+            .parse::<i64>()
+            .map(|_| ())
+            .map_err(|_| format!("{shown} is out of range; it must lie between {} and {}", i64::MIN, i64::MAX)),
         FieldType::RadioButton if field.options.iter().any(|option| option == value) => Ok(()),
         FieldType::RadioButton => Err(format!("{shown:?} is none of the options: {}", field.options.join(", "))),
         FieldType::Text if field.required && value.trim().is_empty() => Err("is empty; it is required".to_owned()),
@@ -150,7 +155,9 @@ pub(super) fn typed(facts: &Facts<'_>, decision: &CountedDecision, given: &BTree
         let field = rule.and_then(|rule| rule.fields.iter().find(|field| field.name == *name));
         let typed = match field.map(|field| field.type_) {
             Some(FieldType::CheckBox) => value.parse::<bool>().map_or(Value::Null, Value::from),
-            Some(FieldType::NumberShort | FieldType::NumberLong) => value.parse::<i64>().map_or(Value::Null, Value::from),
+            Some(FieldType::NumberShort | FieldType::NumberLong) => {
+                value.parse::<i64>().map_or(Value::Null, Value::from)
+            }
             Some(FieldType::RadioButton | FieldType::Text | FieldType::URL) | None => Value::from(value.as_str()),
         };
         (name.clone(), typed)
@@ -221,7 +228,8 @@ mod tests {
 
     #[test]
     fn rule10_fields_are_needed_to_approve_and_not_to_reject() {
-        let field = |type_, required, must_be| Field { name: "f".to_owned(), type_, required, must_be, ..Field::default() };
+        let field =
+            |type_, required, must_be| Field { name: "f".to_owned(), type_, required, must_be, ..Field::default() };
         let none = BTreeMap::new();
         let text = [field(FieldType::Text, true, None)];
         assert!(accept("p", &text, Decision::Approve, &none).is_err());

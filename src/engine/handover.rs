@@ -127,9 +127,9 @@ impl Run<'_> {
         let Some(judge) = &self.judge else { return false };
         let person = self.facts.directory.person(&handover.principal);
         judge.out(&handover.principal).is_none()
-            && stock.everybody().any(|asked| {
-                asked.people.contains_key(&person) || (asked.label == handover.through && asked.is_open())
-            })
+            && stock
+                .everybody()
+                .any(|asked| asked.people.contains_key(&person) || (asked.label == handover.through && asked.is_open()))
     }
 
     fn is(&self, username: &str, actor: &Actor) -> bool {
@@ -151,7 +151,8 @@ impl Run<'_> {
         let handover = handovers.get(&self.facts.directory.person(&principal));
         let record = CountedDecision { delegate_to: Some(to.to_owned()), ..record };
         if self.facts.directory.same_person(to, &record.actor) {
-            let nothing = format!("{to} has not handed this over, so there is nothing to take back; name somebody else");
+            let nothing =
+                format!("{to} has not handed this over, so there is nothing to take back; name somebody else");
             return if handover.is_some() && record.on_behalf_of.is_none() { Ok(record) } else { refuse(nothing) };
         }
         if named.is_empty() {
@@ -180,12 +181,15 @@ impl Run<'_> {
             Some(handover) if record.on_behalf_of.is_some() => &handover.chain,
             _ => &[],
         };
-        if earlier.iter().any(|had| self.facts.directory.may_be_same(had, to)) || self.facts.directory.may_be_same(&principal, to)
+        if earlier.iter().any(|had| self.facts.directory.may_be_same(had, to))
+            || self.facts.directory.may_be_same(&principal, to)
         {
             return refuse(format!("{to} had this task before; a loop decides nothing, so name somebody else"));
         }
         if earlier.len() >= MAX_DEPTH {
-            return refuse(format!("the task was handed on {MAX_DEPTH} times, which is the most; {principal} can take it back"));
+            return refuse(format!(
+                "the task was handed on {MAX_DEPTH} times, which is the most; {principal} can take it back"
+            ));
         }
         Ok(record)
     }

@@ -427,10 +427,9 @@ pub(super) fn denial(node: &str, user: &str, denied: Denied, asked: &[&str]) -> 
             Reason::InactiveIdentity,
             format!("Identity {identity} of {user} is inactive or not valid now, so {user} decides nothing"),
         ),
-        Denied::Contested => (
-            Reason::InactiveIdentity,
-            format!("several Identities claim the username {user}, so none of them counts"),
-        ),
+        Denied::Contested => {
+            (Reason::InactiveIdentity, format!("several Identities claim the username {user}, so none of them counts"))
+        }
         Denied::ServiceAccount => {
             let message = format!(
                 "{user} is a ServiceAccount and counts only where a user: source names it, which step {node} does not"

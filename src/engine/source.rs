@@ -187,11 +187,15 @@ impl fmt::Display for Source {
                 if let Some(type_) = type_ {
                     write!(f, "{type_} ")?;
                 }
-                write!(f, "guarantor of {}", match of {
-                    RoleOf::Request => "the role",
-                    RoleOf::Superior => "the superior role",
-                    RoleOf::Sub => "the subrole",
-                })
+                write!(
+                    f,
+                    "guarantor of {}",
+                    match of {
+                        RoleOf::Request => "the role",
+                        RoleOf::Superior => "the superior role",
+                        RoleOf::Sub => "the subrole",
+                    }
+                )
             }
             Self::Supervisor(of, level) => {
                 let whose = match of {

@@ -157,9 +157,11 @@ impl<'a> Run<'a> {
             // The managers of whoever was asked before, also of those who were called in at the level before.
             let usernames: BTreeSet<String> = asked.iter().flat_map(|asked| asked.people.values().cloned()).collect();
             let usernames: Vec<String> = usernames.into_iter().collect();
-            asked.extend(escalation.approvers.iter().map(|source| {
-                judge.resolve(source, format!("escalation {}: {source}", level + 1), Some(&usernames))
-            }));
+            asked.extend(
+                escalation.approvers.iter().map(|source| {
+                    judge.resolve(source, format!("escalation {}: {source}", level + 1), Some(&usernames))
+                }),
+            );
         }
         asked
     }
@@ -169,9 +171,8 @@ impl<'a> Run<'a> {
     pub(super) fn call_stand_ins(&mut self) {
         for position in 0..self.stocks.len().min(self.status.tasks.len()) {
             let (task, stock) = (&self.status.tasks[position], &self.stocks[position]);
-            let short = task.state == TaskState::Open
-                && !stock.is_open()
-                && reachable(task, stock.left.len()) < task.required;
+            let short =
+                task.state == TaskState::Open && !stock.is_open() && reachable(task, stock.left.len()) < task.required;
             if !short {
                 self.stocks[position].stand_in = None;
                 continue;

@@ -17,7 +17,8 @@ impl Run<'_> {
     /// Fixes deadline and escalations of the current visit, once. Without its calendar that waits; people are asked all the same.
     pub(super) fn set_limits(&mut self) {
         let Some((visit, step)) = self.current_step() else { return };
-        let fixed = visit.deadline.is_some() == step.timeout.is_some() && visit.escalate_at.len() == step.escalations.len();
+        let fixed =
+            visit.deadline.is_some() == step.timeout.is_some() && visit.escalate_at.len() == step.escalations.len();
         if fixed {
             return;
         }
@@ -60,7 +61,8 @@ impl Run<'_> {
         while let Some((visit, step)) = self.current_step() {
             let next_level = visit.escalate_at.get(visit.escalated as usize).map(seconds);
             let deadline = visit.deadline.as_ref().map(seconds);
-            if let Some(level) = next_level.filter(|level| *level <= until && deadline.is_none_or(|end| *level <= end)) {
+            if let Some(level) = next_level.filter(|level| *level <= until && deadline.is_none_or(|end| *level <= end))
+            {
                 self.escalate(level);
             } else if let Some(end) = deadline.filter(|end| *end < until && *end <= self.facts.seen_until) {
                 let output = step.timeout.as_ref().map_or("expired", |timeout| timeout.output);
@@ -135,8 +137,9 @@ impl Run<'_> {
         let now = self.facts.now.as_second();
         // A deadline is over in the second after it. What is due and could not happen is looked at again at once.
         let limit = self.status.next_wakeup.as_ref().and_then(|next| after(seconds(next).max(now), 1));
-        let stalled = condition(&self.status.conditions, "Stalled")
-            .filter(|stalled| stalled.status == "True" && ["ExpressionFailed", "CalendarUnusable"].contains(&stalled.reason.as_str()));
+        let stalled = condition(&self.status.conditions, "Stalled").filter(|stalled| {
+            stalled.status == "True" && ["ExpressionFailed", "CalendarUnusable"].contains(&stalled.reason.as_str())
+        });
         let again = stalled.and_then(|stalled| {
             let so_far = now.saturating_sub(seconds(&stalled.last_transition_time));
             after(now, so_far.clamp(TRY_AGAIN.0, TRY_AGAIN.1))

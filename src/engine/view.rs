@@ -96,9 +96,10 @@ impl Run<'_> {
         if viewers {
             let unbarred = Step { self_approval: SelfApproval::Allow, separate_from: Vec::new(), ..step.clone() };
             let judge = Judge::new(self.facts, &unbarred, visit, &self.status.decisions);
-            return rule.viewers.iter().any(|source| {
-                judge.resolve(source, String::new(), None).admits(person, &key, rights)
-            });
+            return rule
+                .viewers
+                .iter()
+                .any(|source| judge.resolve(source, String::new(), None).admits(person, &key, rights));
         }
         self.bygone(visit).is_some_and(|bygone| {
             let asked = bygone.asked.iter().filter(|(partition, _)| *partition == rule.name);

@@ -45,7 +45,10 @@ pub(super) async fn run(
     };
     let delegation = |principal| {
         let to = format!("{SELF_TEST}-delegate");
-        named(Delegation::new(SELF_TEST, DelegationSpec { to, principal: Some(principal), ..DelegationSpec::default() }))
+        named(Delegation::new(
+            SELF_TEST,
+            DelegationSpec { to, principal: Some(principal), ..DelegationSpec::default() },
+        ))
     };
     let signals: Api<ApprovalSignal> = Api::namespaced(client.clone(), namespace);
     let instances: Api<WorkflowInstance> = Api::namespaced(client.clone(), namespace);

@@ -103,7 +103,12 @@ fn delegation(name: &str, spec: &Value, made: i64, place: &str) -> Result<Standi
         return Err(Finding::malformed(&place, "by is missing: whose delegation is it?"));
     };
     spec["principal"] = json!({"username": by});
-    Ok(Standing { name: name.to_owned(), uid: name.to_owned(), created_at: made, spec: strict("Delegation", &place, &spec)? })
+    Ok(Standing {
+        name: name.to_owned(),
+        uid: name.to_owned(),
+        created_at: made,
+        spec: strict("Delegation", &place, &spec)?,
+    })
 }
 
 fn snapshot(

@@ -43,9 +43,9 @@ fn fits(schema: &Value, value: &Value, place: &str) -> Result<(), Finding> {
     match value {
         Value::Object(fields) => {
             let Some(known) = schema["properties"].as_object() else {
-                return fields
-                    .iter()
-                    .try_for_each(|(field, value)| fits(&schema["additionalProperties"], value, &format!("{place}.{field}")));
+                return fields.iter().try_for_each(|(field, value)| {
+                    fits(&schema["additionalProperties"], value, &format!("{place}.{field}"))
+                });
             };
             let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
             if let Some(missing) = required.into_iter().find(|field| !fields.contains_key(*field)) {

@@ -184,12 +184,7 @@ impl World {
     }
 
     /// The only place where the engine is asked, and where facts are built.
-    fn ask<T>(
-        &self,
-        status: &WorkflowInstanceStatus,
-        signals: &[Signal],
-        question: impl Fn(&Facts<'_>) -> T,
-    ) -> T {
+    fn ask<T>(&self, status: &WorkflowInstanceStatus, signals: &[Signal], question: impl Fn(&Facts<'_>) -> T) -> T {
         let (name, uid) = INSTANCE;
         let workflow = format!("WorkflowDefinition {}", self.workflow);
         let directory = self.people.directory();

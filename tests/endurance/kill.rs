@@ -14,9 +14,7 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::client::{Body, ClientBuilder};
 use kube::{Api, Client, ResourceExt};
-use quorate::api::{
-    ApprovalProcess, ApprovalSignal, Decision, Outcome, WorkflowDefinition, WorkflowInstance,
-};
+use quorate::api::{ApprovalProcess, ApprovalSignal, Decision, Outcome, WorkflowDefinition, WorkflowInstance};
 use quorate::controllers::{self, Options};
 use quorate::engine::Settings;
 use quorate::engine::source::Source;

@@ -12,8 +12,8 @@ use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, ad
 use crate::pending::csr;
 use crate::proof::Stamped;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use kube::runtime::reflector::ObjectRef;
 use kube::api::ListParams;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use std::time::Instant;
@@ -157,7 +157,8 @@ pub async fn gather(
     if !finished {
         rights::ask(&mut facts, &parsed.instance, definition.graph(), context).await?;
         if definition.graph().is_some_and(Graph::reads_decisions) {
-            recorded = signals_of(&parsed, context).await?.iter().filter(|signal| is_judged(signal)).map(fact).collect();
+            recorded =
+                signals_of(&parsed, context).await?.iter().filter(|signal| is_judged(signal)).map(fact).collect();
         }
     }
     Ok(Arc::new(Gathered {

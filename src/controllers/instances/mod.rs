@@ -354,7 +354,8 @@ async fn complete(
     context: &Context,
 ) -> Result<(Vec<signals::Unjudged>, i64), Error> {
     let now = context.clock.now().as_second();
-    let deadline = parsed.status.steps.last().and_then(|visit| visit.deadline.as_ref().filter(|_| visit.left_at.is_none()));
+    let deadline =
+        parsed.status.steps.last().and_then(|visit| visit.deadline.as_ref().filter(|_| visit.left_at.is_none()));
     if parsed.status.outcome.is_some() || deadline.is_none_or(|deadline| seconds(deadline) >= now) {
         return Ok((signals, i64::MIN));
     }

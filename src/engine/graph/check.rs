@@ -55,7 +55,8 @@ pub fn check(graph: &Graph, directory: &Snapshot) -> Vec<Fault> {
         let place = format!("spec.nodes[{name}].approval");
         let timeout = step.timeout.iter().map(|timeout| (format!("{place}.timeout.calendar"), &timeout.span));
         let levels = step.escalations.iter().enumerate();
-        let levels = levels.map(|(level, escalation)| (format!("{place}.escalations[{level}].calendar"), &escalation.span));
+        let levels =
+            levels.map(|(level, escalation)| (format!("{place}.escalations[{level}].calendar"), &escalation.span));
         for (place, span) in timeout.chain(levels) {
             if let Span::BusinessDays { calendar, .. } = span
                 && let Err(why) = directory.calendar(calendar)
@@ -146,7 +147,8 @@ fn approval_by_rejection(graph: &Graph) -> Vec<Fault> {
         for (output, target) in edges {
             let reached = reachable(graph, target.name(), |output| output != "approved");
             let wrong = reached.iter().find(|node| {
-                graph.end(node) == Some(Outcome::Approved) || matches!(graph.nodes.get(**node), Some(GraphNode::Execute(_)))
+                graph.end(node) == Some(Outcome::Approved)
+                    || matches!(graph.nodes.get(**node), Some(GraphNode::Execute(_)))
             });
             let Some(wrong) = wrong else { continue };
             let what = if output == "rejected" { "a rejection" } else { "the end of its time" };

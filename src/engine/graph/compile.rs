@@ -94,7 +94,8 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
         (None, Some(condition), None, None) => {
             edges.only("a condition", &["then", "else"], faults);
             if !node.next.contains_key("else") {
-                let message = "is missing: say where it leads when the condition does not hold, e.g. next: {else: Rejected}";
+                let message =
+                    "is missing: say where it leads when the condition does not hold, e.g. next: {else: Rejected}";
                 faults.push(fault(&format!("{place}.next.else"), message.to_owned()));
             }
             let then = edges.onward("then", faults);
@@ -104,9 +105,8 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                     Some(GraphNode::Condition(Branch { title, test, then, otherwise }))
                 }
                 Err(found) => {
-                    faults.extend(
-                        found.into_iter().map(|(field, why)| fault(&format!("{place}.condition{field}"), why)),
-                    );
+                    faults
+                        .extend(found.into_iter().map(|(field, why)| fault(&format!("{place}.condition{field}"), why)));
                     None
                 }
             }
@@ -221,9 +221,7 @@ fn compile_span(
             }
             parsed.map(Span::After)
         }
-        (None, Some(days), Some(calendar)) if days > 0 => {
-            Some(Span::BusinessDays { days, calendar: calendar.clone() })
-        }
+        (None, Some(days), Some(calendar)) if days > 0 => Some(Span::BusinessDays { days, calendar: calendar.clone() }),
         _ => {
             let message = "is either after, such as 72h, or businessDays (at least 1) of a calendar";
             faults.push(fault(place, message.to_owned()));
