@@ -71,7 +71,7 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
                 let message = format!("{} decided this visit before ({})", vote.actor, vote.signal.name);
                 Err((Reason::AlreadyDecided, message))
             } else {
-                let title = run.title(visit, task, stock, person, rights);
+                let title = run.title(stock, person, rights);
                 title
                     .map(|title| match title.on_behalf_of {
                         Some(principal) => format!("{} of {principal}", title.through),

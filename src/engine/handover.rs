@@ -4,8 +4,8 @@ use super::advance::Run;
 use super::eligibility::{Asked, Denied};
 use super::stock::Stock;
 use super::{Reason, Refusal, Right, Signal};
-use crate::api::{Actor, CountedDecision, Decision, StepVisit, Task};
-use crate::directory::delegations::{MAX_DEPTH, SERVICE_ACCOUNT};
+use crate::api::{Actor, CountedDecision, Decision, StepVisit};
+use crate::directory::delegations::{MAX_DEPTH, SERVICE_ACCOUNT, Substitutions};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By what right somebody decides a task.
@@ -33,7 +33,7 @@ impl Handover {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// The tasks of this visit that were handed over and not taken back, by the key of the principal.
     pub(super) fn handovers(&self, visit: &StepVisit, partition: &str) -> BTreeMap<String, Handover> {
         let mut found: BTreeMap<String, Handover> = BTreeMap::new();
@@ -63,14 +63,7 @@ impl Run<'_> {
     }
 
     /// By what right somebody may decide a task, if they may.
-    pub(super) fn title(
-        &self,
-        visit: &StepVisit,
-        task: &Task,
-        stock: &Stock,
-        actor: &Actor,
-        rights: &BTreeSet<Right>,
-    ) -> Result<Title, Denied> {
+    pub(super) fn title(&self, stock: &Stock, actor: &Actor, rights: &BTreeSet<Right>) -> Result<Title, Denied> {
         let Some(judge) = &self.judge else {
             return Err(Denied::NotAnApprover);
         };
@@ -78,7 +71,7 @@ impl Run<'_> {
             return Err(why);
         }
         let person = self.facts.directory.person(&actor.username);
-        let handovers = self.handovers(visit, &task.partition);
+        let handovers = &stock.handovers;
         let direct = stock.everybody().find(|asked| asked.admits(actor, &person, rights));
         let given_away = handovers.get(&person);
         if let (Some(asked), None) = (direct, given_away) {
@@ -102,8 +95,7 @@ impl Run<'_> {
                 return Ok(title);
             }
         }
-        let substitutions = self.facts.directory.substitutions(self.facts.now);
-        for principal in substitutions.principals(&person) {
+        for principal in self.substitutions().principals(&person) {
             if handovers.contains_key(&principal.person) || judge.out(principal.username).is_some() {
                 continue;
             }
@@ -119,6 +111,11 @@ impl Run<'_> {
             (_, Some(principal)) => Denied::PrincipalVoted(principal),
             _ => Denied::NotAnApprover,
         })
+    }
+
+    /// The standing delegations of this moment.
+    pub(super) fn substitutions(&self) -> &Substitutions<'a> {
+        self.substitutions.get_or_init(|| self.facts.directory.substitutions(self.facts.now))
     }
 
     /// Whether the principal of a hand-over may still decide: the directory of this moment says so of whoever it lists; a group

@@ -322,8 +322,7 @@ impl Run<'_> {
             return false;
         }
         let person = self.facts.directory.person(&actor.username);
-        let substitutions = self.facts.directory.substitutions(self.facts.now);
-        let represented = substitutions.principals(&person);
+        let represented = self.substitutions().principals(&person);
         let meant = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
         bygone.asked.iter().filter(|(partition, _)| meant(partition)).any(|(partition, asked)| {
             let handed = self.handovers(visit, partition);
@@ -371,7 +370,7 @@ impl Run<'_> {
             if named.is_some_and(|named| *named != task.partition) {
                 continue;
             }
-            match self.title(visit, task, stock, actor, &signal.rights) {
+            match self.title(stock, actor, &signal.rights) {
                 Ok(title) if self.was_open(task, signal.created_at) => open.push((position, title)),
                 Ok(_) => closed.push(task.partition.as_str()),
                 // What bars somebody from one task says more than that another one does not name them.
