@@ -1,0 +1,341 @@
+//! What an expression comes to: one walk over its tree, each part of which takes a step of the budget.
+
+use super::budget::Budget;
+use super::check::{Comprehension, Loop, Node, Task};
+use super::fault::{Fault, excerpt};
+use super::functions::Call;
+use super::pattern::Patterns;
+use super::value::{List, Map, Text, Value};
+use super::{Input, operators};
+use std::rc::Rc;
+
+/// What a part comes to, or why it cannot be told.
+pub type Outcome<'a> = Result<Value<'a>, Fault>;
+
+/// One evaluation.
+pub struct Evaluation<'a> {
+    call: Call<'a>,
+    locals: Vec<Value<'a>>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// An evaluation with a whole budget.
+    pub fn new(input: &'a Input, patterns: &'a Patterns) -> Self {
+        Self { call: Call::new(input, patterns), locals: Vec::new() }
+    }
+
+    /// The budget.
+    pub fn budget(&self) -> &Budget {
+        &self.call.budget
+    }
+
+    /// What a part of the expression comes to.
+    pub fn value(&mut self, node: &'a Node) -> Outcome<'a> {
+        self.call.budget.spend(1).and_then(|()| self.task(node)).map_err(|fault| fault.placed(node.at, String::new))
+    }
+
+    fn task(&mut self, node: &'a Node) -> Outcome<'a> {
+        Ok(match &node.task {
+            Task::Null => Value::Null,
+            Task::Bool(value) => Value::Bool(*value),
+            Task::Int(value) => Value::Int(*value),
+            Task::Uint(value) => Value::Uint(*value),
+            Task::Double(value) => Value::Double(*value),
+            Task::Text(text) => Value::borrowed(text),
+            Task::Bytes(bytes) => Value::bytes(bytes, &self.call.budget)?,
+            Task::Type(name) => Value::Type(name),
+            Task::Variable(name) => self.call.input.variables.get(*name).map_or(Value::Null, Value::from),
+            Task::Now => self.call.input.now.map_or(Value::Null, Value::Timestamp),
+            Task::Local(position) => self.locals[*position].clone(),
+            Task::Select(operand, field) => {
+                let operand = self.value(operand)?;
+                self.select(&operand, field)?
+            }
+            Task::OptionalSelect(operand, field) => {
+                let operand = self.value(operand)?;
+                optionally(&operand, |value| self.looked_up(value, &Value::borrowed(field)))?
+            }
+            Task::Has(operand, field) => match self.value(operand)? {
+                Value::Map(map) => Value::Bool(map.field(field).is_some()),
+                Value::Optional(inside) => Value::Bool(match inside.as_deref() {
+                    Some(Value::Map(map)) => map.field(field).is_some(),
+                    _ => false,
+                }),
+                other => return Err(no_field(&other, field)),
+            },
+            Task::Index(both) => {
+                let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
+                match &operand {
+                    Value::Optional(_) => optionally(&operand, |value| self.looked_up(value, &index))?,
+                    value => self.looked_up(value, &index)?.ok_or_else(|| missing(value, &index))?,
+                }
+            }
+            Task::OptionalIndex(both) => {
+                let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
+                optionally(&operand, |value| self.looked_up(value, &index))?
+            }
+            Task::List(items) => self.list(items)?,
+            Task::Map(entries) => self.map(entries)?,
+            Task::Not(operand) => match self.value(operand)? {
+                Value::Bool(value) => Value::Bool(!value),
+                other => return Err(Fault::new(format!("! is not defined for {}", other.type_name()))),
+            },
+            Task::Negate(operand) => operators::negate(&self.value(operand)?)?,
+            Task::Binary(sign, both) => {
+                let (left, right) = (self.value(&both.0)?, self.value(&both.1)?);
+                operators::binary(sign, &left, &right, &self.call.budget).map_err(|fault| {
+                    fault.placed(node.at, || {
+                        format!("{sign} is not defined for {} and {}", left.type_name(), right.type_name())
+                    })
+                })?
+            }
+            Task::Chain(or, operands) => self.chain(*or, operands)?,
+            Task::Conditional(parts) => match self.value(&parts.0)? {
+                Value::Bool(true) => self.value(&parts.1)?,
+                Value::Bool(false) => self.value(&parts.2)?,
+                other => return Err(Fault::new(format!("before ? stands {}, not a bool", other.type_name()))),
+            },
+            Task::Call(function, arguments) => {
+                let mut values = Vec::with_capacity(arguments.len());
+                for argument in arguments {
+                    values.push(self.value(argument)?);
+                }
+                self.call.budget.spend(2)?;
+                (function.run)(&self.call, &values).map_err(|fault| {
+                    fault.placed(node.at, || {
+                        let types: Vec<_> = values.iter().map(Value::type_name).collect();
+                        format!("{} is not defined for {}", function.name, types.join(", "))
+                    })
+                })?
+            }
+            Task::Otherwise { operands, unwrap } => match self.value(&operands.0)? {
+                Value::Optional(Some(value)) if *unwrap => value.as_ref().clone(),
+                some @ Value::Optional(Some(_)) => some,
+                Value::Optional(None) => match self.value(&operands.1)? {
+                    other if *unwrap || matches!(other, Value::Optional(_)) => other,
+                    other => {
+                        let message = format!("or takes an optional value, not {}; write orValue", other.type_name());
+                        return Err(Fault::new(message));
+                    }
+                },
+                other => {
+                    let name = if *unwrap { "orValue" } else { "or" };
+                    let message = format!("{name} is called on an optional value, not on {}", other.type_name());
+                    return Err(Fault::new(message));
+                }
+            },
+            Task::OptionalMap(flat, both) => match self.value(&both.0)? {
+                Value::Optional(None) => Value::Optional(None),
+                Value::Optional(Some(value)) => match self.with(value.as_ref().clone(), &both.1)? {
+                    mapped if !flat => Value::some(mapped),
+                    mapped @ Value::Optional(_) => mapped,
+                    other => {
+                        let message = format!("optFlatMap yields an optional value, not {}", other.type_name());
+                        return Err(Fault::new(message));
+                    }
+                },
+                other => {
+                    let message = format!("optMap is called on an optional value, not on {}", other.type_name());
+                    return Err(Fault::new(message));
+                }
+            },
+            Task::Loop(comprehension) => self.comprehension(comprehension)?,
+        })
+    }
+
+    /// What a part comes to when the variable of its macro has a value.
+    fn with(&mut self, local: Value<'a>, node: &'a Node) -> Outcome<'a> {
+        self.locals.push(local);
+        let outcome = self.value(node);
+        self.locals.pop();
+        outcome
+    }
+
+    fn select(&self, operand: &Value<'a>, field: &'a str) -> Outcome<'a> {
+        match operand {
+            Value::Map(map) => map.field(field).ok_or_else(|| Fault::new(format!("there is no field {field}"))),
+            Value::Optional(_) => optionally(operand, |value| self.looked_up(value, &Value::borrowed(field))),
+            other => Err(no_field(other, field)),
+        }
+    }
+
+    /// What a map has under a key, or a list at a position; nothing when it has not.
+    fn looked_up(&self, operand: &Value<'a>, key: &Value<'_>) -> Result<Option<Value<'a>>, Fault> {
+        match (operand, key) {
+            (Value::Map(map), Value::Text(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Bool(_)) => {
+                map.get(key, &self.call.budget)
+            }
+            (Value::List(items), key) => match operators::whole(key) {
+                Some(position) => Ok(usize::try_from(position).ok().and_then(|position| items.get(position))),
+                None => Err(Fault::new(format!("a list is indexed by int, not {}", key.type_name()))),
+            },
+            (Value::Map(_), key) => Err(Fault::new(format!("a map has no keys of type {}", key.type_name()))),
+            (other, _) => Err(Fault::new(format!("{} cannot be indexed", other.type_name()))),
+        }
+    }
+
+    fn list(&mut self, items: &'a [(bool, Node)]) -> Outcome<'a> {
+        self.call.budget.hold_list(items.len())?;
+        let mut built = Vec::with_capacity(items.len());
+        for (optional, item) in items {
+            let value = self.value(item)?;
+            built.extend(if *optional { unwrapped(value, item.at)? } else { Some(value) });
+        }
+        Ok(Value::list(built))
+    }
+
+    fn map(&mut self, entries: &'a [(bool, Node, Node)]) -> Outcome<'a> {
+        self.call.budget.hold_list(entries.len() * 2)?;
+        let mut built: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
+        for (optional, key_node, value_node) in entries {
+            let (key, value) = (self.value(key_node)?, self.value(value_node)?);
+            if !matches!(key, Value::Text(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_)) {
+                return Err(Fault::at(key_node.at, format!("a map has no keys of type {}", key.type_name())));
+            }
+            self.call.budget.spend(built.len() / 2)?;
+            if built.iter().any(|(other, _)| operators::same_key(other, &key)) {
+                return Err(Fault::at(key_node.at, "the map has this key twice"));
+            }
+            let value = if *optional { unwrapped(value, value_node.at)? } else { Some(value) };
+            built.extend(value.map(|value| (key, value)));
+        }
+        Ok(Value::Map(Map::Owned(Rc::new(built))))
+    }
+
+    /// One operand that decides is enough, wherever it stands: what the others fail with does not matter then.
+    fn chain(&mut self, or: bool, operands: &'a [Node]) -> Outcome<'a> {
+        let mut failed = None;
+        for operand in operands {
+            match self.value(operand) {
+                Ok(Value::Bool(value)) if value == or => return Ok(Value::Bool(or)),
+                Ok(Value::Bool(_)) => {}
+                Ok(other) => {
+                    let sign = if or { "||" } else { "&&" };
+                    let message = format!("{sign} stands between bools, not {}", other.type_name());
+                    failed.get_or_insert(Fault::at(operand.at, message));
+                }
+                Err(fault) => {
+                    self.call.budget.spend(4)?;
+                    failed.get_or_insert(fault);
+                }
+            }
+        }
+        failed.map_or(Ok(Value::Bool(!or)), Err)
+    }
+
+    fn comprehension(&mut self, comprehension: &'a Loop) -> Outcome<'a> {
+        let range = match self.value(&comprehension.range)? {
+            Value::List(items) => items,
+            Value::Map(map) => {
+                self.call.budget.hold_list(map.len().saturating_mul(2))?;
+                self.call.budget.spend(map.len())?;
+                List::Owned(Rc::new(map.entries().into_iter().map(|(key, _)| key).collect()))
+            }
+            other => return Err(Fault::new(format!("only lists and maps have elements, not {}", other.type_name()))),
+        };
+        match comprehension.kind {
+            Comprehension::All => self.quantify(false, &range, &comprehension.body),
+            Comprehension::Exists => self.quantify(true, &range, &comprehension.body),
+            Comprehension::ExistsOne => {
+                let mut found = 0_usize;
+                for item in range.iter() {
+                    found += usize::from(self.holds(item, &comprehension.body)?);
+                }
+                Ok(Value::Bool(found == 1))
+            }
+            Comprehension::Filter => {
+                let mut built = Vec::new();
+                for item in range.iter() {
+                    if self.holds(item.clone(), &comprehension.body)? {
+                        self.call.budget.hold_list(1)?;
+                        built.push(item);
+                    }
+                }
+                Ok(Value::list(built))
+            }
+            Comprehension::Map | Comprehension::SortBy => {
+                let mut built = Vec::new();
+                for item in range.iter() {
+                    let chosen = match &comprehension.filter {
+                        Some(filter) => self.holds(item.clone(), filter)?,
+                        None => true,
+                    };
+                    if chosen {
+                        self.call.budget.hold_list(1)?;
+                        built.push(self.with(item, &comprehension.body)?);
+                    }
+                }
+                match comprehension.kind {
+                    Comprehension::SortBy => super::functions::lists::sorted_by(&range, &built, &self.call.budget),
+                    _ => Ok(Value::list(built)),
+                }
+            }
+        }
+    }
+
+    /// Whether some element fulfils a condition, or all of them do. As in a chain, an element that decides outweighs a failure.
+    fn quantify(&mut self, exists: bool, range: &List<'a>, body: &'a Node) -> Outcome<'a> {
+        let mut failed = None;
+        for item in range.iter() {
+            match self.holds(item, body) {
+                Ok(holds) if holds == exists => return Ok(Value::Bool(exists)),
+                Ok(_) => {}
+                Err(fault) => {
+                    self.call.budget.spend(4)?;
+                    failed.get_or_insert(fault);
+                }
+            }
+        }
+        failed.map_or(Ok(Value::Bool(!exists)), Err)
+    }
+
+    fn holds(&mut self, item: Value<'a>, body: &'a Node) -> Result<bool, Fault> {
+        match self.with(item, body)? {
+            Value::Bool(holds) => Ok(holds),
+            other => Err(Fault::at(body.at, format!("it yields {}, not true or false", other.type_name()))),
+        }
+    }
+}
+
+/// Looks into an optional value, or into a value that may lack what is looked for; nothing is in null.
+fn optionally<'a>(
+    operand: &Value<'a>,
+    look: impl FnOnce(&Value<'a>) -> Result<Option<Value<'a>>, Fault>,
+) -> Outcome<'a> {
+    let found = match operand {
+        Value::Null | Value::Optional(None) => None,
+        Value::Optional(Some(value)) => match value.as_ref() {
+            Value::Null => None,
+            value => look(value)?,
+        },
+        value => look(value)?,
+    };
+    Ok(Value::Optional(found.map(Rc::new)))
+}
+
+/// What is in an optional value that stands for an element.
+fn unwrapped(value: Value<'_>, at: usize) -> Result<Option<Value<'_>>, Fault> {
+    match value {
+        Value::Optional(inside) => Ok(inside.map(|value| value.as_ref().clone())),
+        other => Err(Fault::at(at, format!("after ? stands {}, not an optional value", other.type_name()))),
+    }
+}
+
+fn no_field(operand: &Value<'_>, field: &str) -> Fault {
+    Fault::new(format!("{} has no field {field}", operand.type_name()))
+}
+
+fn missing(operand: &Value<'_>, key: &Value<'_>) -> Fault {
+    let key = match key {
+        Value::Text(key) => excerpt(Text::as_str(key)),
+        Value::Int(key) => key.to_string(),
+        Value::Uint(key) => key.to_string(),
+        Value::Double(key) => key.to_string(),
+        Value::Bool(key) => key.to_string(),
+        other => other.type_name().to_owned(),
+    };
+    match operand {
+        Value::List(items) => Fault::new(format!("the list has {} elements, none at {key}", items.len())),
+        _ => Fault::new(format!("there is no key {key}")),
+    }
+}
