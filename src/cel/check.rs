@@ -5,9 +5,10 @@ use super::fault::{Fault, excerpt};
 use super::functions::{self, Function};
 use super::lexer::Word;
 use super::parser::{Form, Syntax};
-use super::pattern::{Pattern, Patterns};
+use super::pattern::{MAX_PATTERNS, Pattern, Patterns};
 use super::{MAX_COMPREHENSIONS, Scope};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A part of an expression that can be evaluated.
 #[derive(Debug)]
@@ -113,11 +114,10 @@ pub enum Comprehension {
 }
 
 /// Macros: their names, how many arguments stand in their brackets, and what they go over.
-const MACROS: [(&str, usize, Option<Comprehension>); 10] = [
+const MACROS: [(&str, usize, Option<Comprehension>); 9] = [
     ("all", 2, Some(Comprehension::All)),
     ("exists", 2, Some(Comprehension::Exists)),
     ("exists_one", 2, Some(Comprehension::ExistsOne)),
-    ("existsOne", 2, Some(Comprehension::ExistsOne)),
     ("map", 2, Some(Comprehension::Map)),
     ("map", 3, Some(Comprehension::Map)),
     ("filter", 2, Some(Comprehension::Filter)),
@@ -127,7 +127,7 @@ const MACROS: [(&str, usize, Option<Comprehension>); 10] = [
 ];
 
 /// Names of types, which are values as well.
-const TYPES: [&str; 12] = [
+const TYPES: [&str; 13] = [
     "int",
     "uint",
     "double",
@@ -138,6 +138,7 @@ const TYPES: [&str; 12] = [
     "map",
     "null_type",
     "type",
+    "optional_type",
     "google.protobuf.Timestamp",
     "google.protobuf.Duration",
 ];
@@ -369,8 +370,13 @@ impl Checker {
         }
         let arguments = self.nodes(arguments)?;
         if let (true, Some(Node { at, task: Task::Text(text) })) = (function.pattern, arguments.get(1)) {
-            let pattern = Pattern::compile(text).map_err(|error| Fault::at(*at, error))?;
-            self.patterns.insert(text.clone(), pattern);
+            if !self.patterns.contains_key(text) {
+                if self.patterns.len() == MAX_PATTERNS {
+                    return Err(Fault::at(*at, format!("an expression has at most {MAX_PATTERNS} patterns")));
+                }
+                let pattern = Pattern::compile(text).map_err(|error| Fault::at(*at, error))?;
+                self.patterns.insert(text.clone(), Arc::new(pattern));
+            }
         }
         Ok(Task::Call(function, arguments))
     }

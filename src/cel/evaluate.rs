@@ -297,20 +297,24 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Looks into an optional value, or into a value that may lack what is looked for; nothing is in null.
+/// Looks into an optional value, or into a value that may lack what is looked for; only maps and lists have anything in them.
 fn optionally<'a>(
     operand: &Value<'a>,
     look: impl FnOnce(&Value<'a>) -> Result<Option<Value<'a>>, Fault>,
 ) -> Outcome<'a> {
     let found = match operand {
-        Value::Null | Value::Optional(None) => None,
-        Value::Optional(Some(value)) => match value.as_ref() {
-            Value::Null => None,
-            value => look(value)?,
-        },
-        value => look(value)?,
+        Value::Optional(None) => None,
+        Value::Optional(Some(value)) => in_container(value, look)?,
+        value => in_container(value, look)?,
     };
     Ok(Value::Optional(found.map(Rc::new)))
+}
+
+fn in_container<'a>(
+    value: &Value<'a>,
+    look: impl FnOnce(&Value<'a>) -> Result<Option<Value<'a>>, Fault>,
+) -> Result<Option<Value<'a>>, Fault> {
+    if matches!(value, Value::Map(_) | Value::List(_)) { look(value) } else { Ok(None) }
 }
 
 /// What is in an optional value that stands for an element.

@@ -27,7 +27,6 @@ pub fn negate<'a>(operand: &Value<'a>) -> Outcome<'a> {
     match operand {
         Value::Int(value) => value.checked_neg().map(Value::Int).ok_or_else(overflow),
         Value::Double(value) => Ok(Value::Double(-value)),
-        Value::Duration(value) => value.checked_neg().map(Value::Duration).ok_or_else(overflow),
         other => Err(Fault::new(format!("- is not defined for {}", other.type_name()))),
     }
 }

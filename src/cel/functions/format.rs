@@ -9,7 +9,7 @@ use crate::cel::value::Value;
 /// The most digits after the point.
 const MAX_PRECISION: usize = 100;
 
-/// `'%s has %d'.format([name, count])`: %s anything, %d a whole number, %f and %e a double, %b, %o, %x and %X in that base, %% itself.
+/// `'%s has %d'.format([name, count])`: %s anything, %d a number, %f and %e a double, %b, %o, %x and %X in that base, %% itself.
 pub fn format<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let (template, items) = (text(&arguments[0])?, list(&arguments[1])?);
     let budget = &call.budget;
@@ -43,7 +43,10 @@ pub fn format<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
         budget.hold(part.len())?;
         written.push_str(&part);
     }
-    Value::text(&written, budget)
+    match items.next() {
+        Some(_) => Err(Fault::new("there are more values than places for them")),
+        None => Value::text(&written, budget),
+    }
 }
 
 fn written_as(verb: char, precision: Option<usize>, item: &Value<'_>, budget: &Budget) -> Result<String, Fault> {
@@ -53,6 +56,7 @@ fn written_as(verb: char, precision: Option<usize>, item: &Value<'_>, budget: &B
         ('d' | 'f' | 'e', Value::Double(value)) if !value.is_finite() => infinite(*value).to_owned(),
         ('d', Value::Int(value)) => value.to_string(),
         ('d', Value::Uint(value)) => value.to_string(),
+        ('d', Value::Double(value)) => value.to_string(),
         ('f', number) => format!("{:.*}", precision.unwrap_or(6), double(number).ok_or_else(misfit)?),
         ('e', number) => exponent(&format!("{:.*e}", precision.unwrap_or(6), double(number).ok_or_else(misfit)?)),
         ('b', Value::Bool(value)) => u8::from(*value).to_string(),
@@ -145,7 +149,7 @@ fn plain(value: &Value<'_>, inner: bool, budget: &Budget) -> Result<String, Faul
     Ok(written)
 }
 
-/// The shortest text that is read as the same double, as Go's %g writes it.
+/// The shortest text that is read as the same double, as Go's %g writes it: with an exponent from a million on.
 pub fn shortest(value: f64) -> String {
     if !value.is_finite() {
         return match value {
@@ -156,7 +160,7 @@ pub fn shortest(value: f64) -> String {
     }
     let scientific = format!("{value:e}");
     let power: i32 = scientific.split('e').nth(1).and_then(|power| power.parse().ok()).unwrap_or_default();
-    if (-4..21).contains(&power) { value.to_string() } else { exponent(&scientific) }
+    if (-4..6).contains(&power) { value.to_string() } else { exponent(&scientific) }
 }
 
 /// An exponent with a sign and at least two digits.

@@ -19,10 +19,11 @@ use super::Input;
 use super::budget::Budget;
 use super::evaluate::Outcome;
 use super::fault::Fault;
-use super::pattern::{COMPILING, Pattern, Patterns};
+use super::pattern::{COMPILING, MAX_CACHE, Pattern, Patterns, Search};
 use super::value::{List, Value};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Computes a function.
 pub type Run = for<'a> fn(&Call<'a>, &[Value<'a>]) -> Outcome<'a>;
@@ -53,29 +54,30 @@ pub struct Call<'a> {
     /// What is evaluated over.
     pub input: &'a Input,
     patterns: &'a Patterns,
-    /// Patterns that the expression made.
-    made: RefCell<Patterns>,
+    /// The patterns at work.
+    searches: RefCell<BTreeMap<String, Search>>,
 }
 
 impl<'a> Call<'a> {
     /// At the beginning of an evaluation.
     pub fn new(input: &'a Input, patterns: &'a Patterns) -> Self {
-        Self { budget: Budget::new(), input, patterns, made: RefCell::default() }
+        Self { budget: Budget::new(), input, patterns, searches: RefCell::default() }
     }
 
     /// Does something with a pattern, which is compiled once.
-    pub fn with_pattern<T>(&self, text: &str, work: impl FnOnce(&Pattern) -> Result<T, Fault>) -> Result<T, Fault> {
-        if let Some(pattern) = self.patterns.get(text) {
-            return work(pattern);
+    pub fn search<T>(&self, text: &str, work: impl FnOnce(&mut Search) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut searches = self.searches.borrow_mut();
+        if let Some(search) = searches.get_mut(text) {
+            return work(search);
         }
-        let mut made = self.made.borrow_mut();
-        if let Some(pattern) = made.get(text) {
-            return work(pattern);
-        }
-        self.budget.spend(COMPILING)?;
-        self.budget.hold(256 * 1024)?;
-        let pattern = Pattern::compile(text).map_err(Fault::new)?;
-        work(made.entry(text.to_owned()).or_insert(pattern))
+        self.budget.hold(MAX_CACHE)?;
+        let pattern = if let Some(pattern) = self.patterns.get(text) {
+            Arc::clone(pattern)
+        } else {
+            self.budget.spend(COMPILING)?;
+            Arc::new(Pattern::compile(text).map_err(Fault::new)?)
+        };
+        work(searches.entry(text.to_owned()).or_insert(Search::new(pattern, &self.budget)?))
     }
 }
 

@@ -14,12 +14,12 @@ pub const FUNCTIONS: &[Function] = &[
 
 fn matches<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let searched = text(&arguments[0])?;
-    call.with_pattern(text(&arguments[1])?, |pattern| pattern.is_match(searched, &call.budget)).map(Value::Bool)
+    call.search(text(&arguments[1])?, |search| search.is_match(searched, &call.budget)).map(Value::Bool)
 }
 
 fn find<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let searched = text(&arguments[0])?;
-    let found = call.with_pattern(text(&arguments[1])?, |pattern| pattern.found(searched, 1, &call.budget))?;
+    let found = call.search(text(&arguments[1])?, |search| search.found(searched, 1, &call.budget))?;
     Value::text(found.first().copied().unwrap_or_default(), &call.budget)
 }
 
@@ -27,6 +27,6 @@ fn find_all<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let searched = text(&arguments[0])?;
     let most = arguments.get(2).map(int).transpose()?.unwrap_or(-1);
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let found = call.with_pattern(text(&arguments[1])?, |pattern| pattern.found(searched, most, &call.budget))?;
+    let found = call.search(text(&arguments[1])?, |search| search.found(searched, most, &call.budget))?;
     texts(found.into_iter(), &call.budget)
 }

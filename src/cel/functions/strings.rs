@@ -62,11 +62,12 @@ fn index_of<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     }
     let (text, part) = (text(&arguments[0])?, text(&arguments[1])?);
     call.budget.scan(3 * text.len() + part.len())?;
-    let from = match arguments.get(2) {
-        Some(from) => byte(text, position(from, text.chars().count())?),
-        None => 0,
-    };
-    Ok(characters(text, text[from..].find(part).map(|found| from + found)))
+    let from = arguments.get(2).map_or(Ok(Some(0)), |from| reached(text, from))?;
+    Ok(match from {
+        Some(from) => characters(text, text[from..].find(part).map(|found| from + found)),
+        None if part.is_empty() => characters(text, Some(text.len())),
+        None => Value::Int(-1),
+    })
 }
 
 fn last_index_of<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
@@ -75,13 +76,21 @@ fn last_index_of<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     }
     let (text, part) = (text(&arguments[0])?, text(&arguments[1])?);
     call.budget.scan(3 * text.len() + part.len())?;
-    // It may begin at that position, not later.
-    let end = match arguments.get(2) {
-        Some(last) => (byte(text, position(last, text.chars().count())?) + part.len()).min(text.len()),
-        None => text.len(),
-    };
-    let within = text.get(..end).unwrap_or(text);
-    Ok(characters(text, within.rfind(part)))
+    let last = arguments.get(2).map_or(Ok(Some(text.len())), |last| reached(text, last))?;
+    let inside = last.filter(|last| arguments.len() == 2 || *last < text.len());
+    Ok(match inside {
+        // It may begin at that position, not later.
+        Some(last) => characters(text, text[..text.floor_char_boundary(last + part.len())].rfind(part)),
+        None if part.is_empty() => characters(text, Some(text.len())),
+        None => Value::Int(-1),
+    })
+}
+
+/// The byte of a position; none when it is after the end.
+fn reached(text: &str, position: &Value<'_>) -> Result<Option<usize>, Fault> {
+    let given = int(position)?;
+    let given = usize::try_from(given).map_err(|_| Fault::new(format!("position {given} is negative")))?;
+    Ok((given <= text.chars().count()).then(|| byte(text, given)))
 }
 
 fn join<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {

@@ -23,9 +23,8 @@ pub const FUNCTIONS: &[Function] = &[
     member("getHours", 1, 2, |call, arguments| whole(call, arguments, 3_600_000_000_000, |date| date.hour().into())),
     member("getMinutes", 1, 2, |call, arguments| whole(call, arguments, 60_000_000_000, |date| date.minute().into())),
     member("getSeconds", 1, 2, |call, arguments| whole(call, arguments, 1_000_000_000, |date| date.second().into())),
-    member("getMilliseconds", 1, 2, |call, arguments| match &arguments[0] {
-        Value::Duration(nanoseconds) => Ok(Value::Int(nanoseconds % 1_000_000_000 / 1_000_000)),
-        _ => part(call, arguments, |date| date.millisecond().into()),
+    member("getMilliseconds", 1, 2, |call, arguments| {
+        whole(call, arguments, 1_000_000, |date| date.millisecond().into())
     }),
 ];
 
