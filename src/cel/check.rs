@@ -4,114 +4,13 @@
 use super::fault::{Fault, excerpt};
 use super::functions::{self, Function};
 use super::lexer::Word;
-use super::parser::{Form, Syntax};
 use super::pattern::{MAX_PATTERNS, Pattern, Patterns};
+use super::syntax::{Form, Syntax};
+use super::tree::{Comprehension, Loop, Node, Task};
 use super::{MAX_COMPREHENSIONS, Scope};
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
-
-/// A part of an expression that can be evaluated.
-#[derive(Debug)]
-pub struct Node {
-    /// The byte of the source it is pointed at.
-    pub at: usize,
-    /// What is to be done.
-    pub task: Task,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Task {
-    /// null.
-    Null,
-    /// A literal.
-    Bool(bool),
-    /// A literal.
-    Int(i64),
-    /// A literal.
-    Uint(u64),
-    /// A literal.
-    Double(f64),
-    /// A literal.
-    Text(String),
-    /// A literal.
-    Bytes(Vec<u8>),
-    /// A type, by its name.
-    Type(&'static str),
-    /// A variable of the scope.
-    Variable(&'static str),
-    /// The moment.
-    Now,
-    /// The variable of a macro, counted from the outermost.
-    Local(usize),
-    /// `operand.field`.
-    Select(Box<Node>, String),
-    /// `operand.?field`.
-    OptionalSelect(Box<Node>, String),
-    /// `has(operand.field)`.
-    Has(Box<Node>, String),
-    /// `operand[index]`.
-    Index(Box<(Node, Node)>),
-    /// `operand[?index]`.
-    OptionalIndex(Box<(Node, Node)>),
-    /// A list; whether each element may be absent.
-    List(Vec<(bool, Node)>),
-    /// A map; whether each entry may be absent.
-    Map(Vec<(bool, Node, Node)>),
-    /// `!operand`.
-    Not(Box<Node>),
-    /// `-operand`.
-    Negate(Box<Node>),
-    /// An operator between two operands.
-    Binary(&'static str, Box<(Node, Node)>),
-    /// `&&`, which any false decides, or `||`, which any true decides.
-    Chain(bool, Vec<Node>),
-    /// `condition ? then : otherwise`.
-    Conditional(Box<(Node, Node, Node)>),
-    /// A call; what stands before the dot is the first argument.
-    Call(&'static Function, Vec<Node>),
-    /// `optional.or(other)` and, unwrapped, `optional.orValue(other)`: the other one is looked at only when it is needed.
-    Otherwise {
-        /// The optional and the other.
-        operands: Box<(Node, Node)>,
-        /// Whether the other is a value rather than an optional.
-        unwrap: bool,
-    },
-    /// `optional.optMap(name, body)`, or flat, `optFlatMap`.
-    OptionalMap(bool, Box<(Node, Node)>),
-    /// A comprehension.
-    Loop(Loop),
-}
-
-/// A comprehension.
-#[derive(Debug)]
-pub struct Loop {
-    /// Which one.
-    pub kind: Comprehension,
-    /// What it goes over.
-    pub range: Box<Node>,
-    /// What each element must fulfil first; `map` with three arguments.
-    pub filter: Option<Box<Node>>,
-    /// What is done with each element.
-    pub body: Box<Node>,
-}
-
-/// Which comprehension.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Comprehension {
-    /// `all`.
-    All,
-    /// `exists`.
-    Exists,
-    /// `exists_one`.
-    ExistsOne,
-    /// `map`.
-    Map,
-    /// `filter`.
-    Filter,
-    /// `sortBy`.
-    SortBy,
-}
 
 /// Macros: their names, how many arguments stand in their brackets, and what they go over.
 const MACROS: [(&str, usize, Option<Comprehension>); 9] = [
@@ -217,7 +116,7 @@ impl Checker {
                 let (condition, then, otherwise) = *parts;
                 Task::Conditional(Box::new((self.node(condition)?, self.node(then)?, self.node(otherwise)?)))
             }
-            Form::Call { target, name, arguments } => self.call(at, target.map(|target| *target), name, arguments)?,
+            Form::Call { target, name, arguments } => self.call(at, target.map(|target| *target), &name, arguments)?,
         };
         Ok(Node { at, task })
     }
@@ -243,19 +142,17 @@ impl Checker {
             None => {
                 let mut known = self.scope.variables.to_vec();
                 known.extend(self.locals.iter().map(String::as_str));
-                let message = match known.is_empty() {
-                    true => format!("there is no variable {}; there are none here", excerpt(name)),
-                    false => format!("there is no variable {}; variables are {}", excerpt(name), known.join(", ")),
-                };
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let message = format!("there is no variable {}; variables are {known}", excerpt(name));
                 Err(Fault::at(at, message))
             }
         }
     }
 
-    fn call(&mut self, at: usize, target: Option<Syntax>, name: String, arguments: Vec<Syntax>) -> Result<Task, Fault> {
+    fn call(&mut self, at: usize, target: Option<Syntax>, name: &str, arguments: Vec<Syntax>) -> Result<Task, Fault> {
         match target {
             None if name == "has" => self.has(at, arguments),
-            None => self.function(at, &name, false, arguments),
+            None => self.function(at, name, false, arguments),
             Some(Syntax { form: Form::Name(space), .. }) if self.is_namespace(&space) => {
                 self.function(at, &format!("{space}.{name}"), false, arguments)
             }
@@ -269,7 +166,7 @@ impl Checker {
                         let body = self.with_local(arguments, Self::last)?;
                         Ok(Task::OptionalMap(name == "optFlatMap", Box::new((target, body))))
                     }
-                    None if matches!(name.as_str(), "or" | "orValue") && count == 1 => {
+                    None if matches!(name, "or" | "orValue") && count == 1 => {
                         let mut operands = Vec::from([target]);
                         operands.extend(arguments);
                         match <[Node; 2]>::try_from(self.nodes(operands)?) {
@@ -282,7 +179,7 @@ impl Checker {
                     None => {
                         let mut all = Vec::from([target]);
                         all.extend(arguments);
-                        self.function(at, &name, true, all)
+                        self.function(at, name, true, all)
                     }
                 }
             }
@@ -370,12 +267,12 @@ impl Checker {
         }
         let arguments = self.nodes(arguments)?;
         if let (true, Some(Node { at, task: Task::Text(text) })) = (function.pattern, arguments.get(1)) {
-            if !self.patterns.contains_key(text) {
-                if self.patterns.len() == MAX_PATTERNS {
+            let known = self.patterns.len();
+            if let Entry::Vacant(entry) = self.patterns.entry(text.clone()) {
+                if known == MAX_PATTERNS {
                     return Err(Fault::at(*at, format!("an expression has at most {MAX_PATTERNS} patterns")));
                 }
-                let pattern = Pattern::compile(text).map_err(|error| Fault::at(*at, error))?;
-                self.patterns.insert(text.clone(), Arc::new(pattern));
+                entry.insert(Arc::new(Pattern::compile(text).map_err(|error| Fault::at(*at, error))?));
             }
         }
         Ok(Task::Call(function, arguments))
@@ -384,9 +281,10 @@ impl Checker {
     fn no_function(&self, name: &str, member: bool, given: usize, named: &[&'static Function]) -> String {
         if let Some((_, needed, _)) = MACROS.iter().find(|(known, ..)| *known == name) {
             let takes = if name == "map" { "2 or 3".to_owned() } else { needed.to_string() };
-            return match member {
-                true => format!("{name} takes {takes} arguments, a name first, not {given}"),
-                false => format!("{name} is called on a value, as in x.{name}(…)"),
+            return if member {
+                format!("{name} takes {takes} arguments, a name first, not {given}")
+            } else {
+                format!("{name} is called on a value, as in x.{name}(…)")
             };
         }
         match (name, named) {

@@ -1,11 +1,11 @@
 //! What an expression comes to: one walk over its tree, each part of which takes a step of the budget.
 
 use super::budget::Budget;
-use super::check::{Comprehension, Loop, Node, Task};
 use super::fault::{Fault, excerpt};
-use super::functions::Call;
+use super::functions::{Call, Function};
 use super::pattern::Patterns;
-use super::value::{List, Map, Text, Value};
+use super::tree::{Node, Task};
+use super::value::{Map, Text, Value};
 use super::{Input, operators};
 use std::rc::Rc;
 
@@ -34,127 +34,146 @@ impl<'a> Evaluation<'a> {
         self.call.budget.spend(1).and_then(|()| self.task(node)).map_err(|fault| fault.placed(node.at, String::new))
     }
 
+    /// Every arm that needs more than a word has a function: the deepest expression has this one 128 times on the stack.
     fn task(&mut self, node: &'a Node) -> Outcome<'a> {
-        Ok(match &node.task {
-            Task::Null => Value::Null,
-            Task::Bool(value) => Value::Bool(*value),
-            Task::Int(value) => Value::Int(*value),
-            Task::Uint(value) => Value::Uint(*value),
-            Task::Double(value) => Value::Double(*value),
-            Task::Text(text) => Value::borrowed(text),
-            Task::Bytes(bytes) => Value::bytes(bytes, &self.call.budget)?,
-            Task::Type(name) => Value::Type(name),
-            Task::Variable(name) => self.call.input.variables.get(*name).map_or(Value::Null, Value::from),
-            Task::Now => self.call.input.now.map_or(Value::Null, Value::Timestamp),
-            Task::Local(position) => self.locals[*position].clone(),
-            Task::Select(operand, field) => {
-                let operand = self.value(operand)?;
-                self.select(&operand, field)?
-            }
-            Task::OptionalSelect(operand, field) => {
-                let operand = self.value(operand)?;
-                optionally(&operand, |value| self.looked_up(value, &Value::borrowed(field)))?
-            }
-            Task::Has(operand, field) => match self.value(operand)? {
-                Value::Map(map) => Value::Bool(map.field(field).is_some()),
-                Value::Optional(inside) => Value::Bool(match inside.as_deref() {
-                    Some(Value::Map(map)) => map.field(field).is_some(),
-                    _ => false,
-                }),
-                other => return Err(no_field(&other, field)),
-            },
-            Task::Index(both) => {
-                let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
-                match &operand {
-                    Value::Optional(_) => optionally(&operand, |value| self.looked_up(value, &index))?,
-                    value => self.looked_up(value, &index)?.ok_or_else(|| missing(value, &index))?,
-                }
-            }
-            Task::OptionalIndex(both) => {
-                let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
-                optionally(&operand, |value| self.looked_up(value, &index))?
-            }
-            Task::List(items) => self.list(items)?,
-            Task::Map(entries) => self.map(entries)?,
-            Task::Not(operand) => match self.value(operand)? {
-                Value::Bool(value) => Value::Bool(!value),
-                other => return Err(Fault::new(format!("! is not defined for {}", other.type_name()))),
-            },
-            Task::Negate(operand) => operators::negate(&self.value(operand)?)?,
-            Task::Binary(sign, both) => {
-                let (left, right) = (self.value(&both.0)?, self.value(&both.1)?);
-                operators::binary(sign, &left, &right, &self.call.budget).map_err(|fault| {
-                    fault.placed(node.at, || {
-                        format!("{sign} is not defined for {} and {}", left.type_name(), right.type_name())
-                    })
-                })?
-            }
-            Task::Chain(or, operands) => self.chain(*or, operands)?,
-            Task::Conditional(parts) => match self.value(&parts.0)? {
-                Value::Bool(true) => self.value(&parts.1)?,
-                Value::Bool(false) => self.value(&parts.2)?,
-                other => return Err(Fault::new(format!("before ? stands {}, not a bool", other.type_name()))),
-            },
-            Task::Call(function, arguments) => {
-                let mut values = Vec::with_capacity(arguments.len());
-                for argument in arguments {
-                    values.push(self.value(argument)?);
-                }
-                self.call.budget.spend(2)?;
-                (function.run)(&self.call, &values).map_err(|fault| {
-                    fault.placed(node.at, || {
-                        let types: Vec<_> = values.iter().map(Value::type_name).collect();
-                        format!("{} is not defined for {}", function.name, types.join(", "))
-                    })
-                })?
-            }
-            Task::Otherwise { operands, unwrap } => match self.value(&operands.0)? {
-                Value::Optional(Some(value)) if *unwrap => value.as_ref().clone(),
-                some @ Value::Optional(Some(_)) => some,
-                Value::Optional(None) => match self.value(&operands.1)? {
-                    other if *unwrap || matches!(other, Value::Optional(_)) => other,
-                    other => {
-                        let message = format!("or takes an optional value, not {}; write orValue", other.type_name());
-                        return Err(Fault::new(message));
-                    }
-                },
-                other => {
-                    let name = if *unwrap { "orValue" } else { "or" };
-                    let message = format!("{name} is called on an optional value, not on {}", other.type_name());
-                    return Err(Fault::new(message));
-                }
-            },
-            Task::OptionalMap(flat, both) => match self.value(&both.0)? {
-                Value::Optional(None) => Value::Optional(None),
-                Value::Optional(Some(value)) => match self.with(value.as_ref().clone(), &both.1)? {
-                    mapped if !flat => Value::some(mapped),
-                    mapped @ Value::Optional(_) => mapped,
-                    other => {
-                        let message = format!("optFlatMap yields an optional value, not {}", other.type_name());
-                        return Err(Fault::new(message));
-                    }
-                },
-                other => {
-                    let message = format!("optMap is called on an optional value, not on {}", other.type_name());
-                    return Err(Fault::new(message));
-                }
-            },
-            Task::Loop(comprehension) => self.comprehension(comprehension)?,
+        match &node.task {
+            Task::Null => Ok(Value::Null),
+            Task::Bool(value) => Ok(Value::Bool(*value)),
+            Task::Int(value) => Ok(Value::Int(*value)),
+            Task::Uint(value) => Ok(Value::Uint(*value)),
+            Task::Double(value) => Ok(Value::Double(*value)),
+            Task::Text(text) => Ok(Value::borrowed(text)),
+            Task::Bytes(bytes) => Value::bytes(bytes, &self.call.budget),
+            Task::Type(name) => Ok(Value::Type(name)),
+            Task::Variable(name) => Ok(self.call.input.variables.get(*name).map_or(Value::Null, Value::from)),
+            Task::Now => Ok(self.call.input.now.map_or(Value::Null, Value::Timestamp)),
+            Task::Local(position) => Ok(self.locals[*position].clone()),
+            Task::Select(operand, field) => self.select(operand, field),
+            Task::OptionalSelect(operand, field) => self.optional_select(operand, field),
+            Task::Has(operand, field) => self.has(operand, field),
+            Task::Index(both) => self.index(both),
+            Task::OptionalIndex(both) => self.optional_index(both),
+            Task::List(items) => self.list(items),
+            Task::Map(entries) => self.map(entries),
+            Task::Not(operand) => self.not(operand),
+            Task::Negate(operand) => self.value(operand).and_then(|operand| operators::negate(&operand)),
+            Task::Binary(sign, both) => self.binary(node.at, sign, both),
+            Task::Chain(or, operands) => self.chain(*or, operands),
+            Task::Conditional(parts) => self.conditional(parts),
+            Task::Call(function, arguments) => self.function(node.at, function, arguments),
+            Task::Otherwise { operands, unwrap } => self.otherwise(operands, *unwrap),
+            Task::OptionalMap(flat, both) => self.optional_map(*flat, both),
+            Task::Loop(comprehension) => self.comprehension(comprehension),
+        }
+    }
+
+    fn optional_select(&mut self, operand: &'a Node, field: &'a str) -> Outcome<'a> {
+        let operand = self.value(operand)?;
+        optionally(&operand, |value| self.looked_up(value, &Value::borrowed(field)))
+    }
+
+    fn has(&mut self, operand: &'a Node, field: &str) -> Outcome<'a> {
+        match self.value(operand)? {
+            Value::Map(map) => Ok(Value::Bool(map.field(field).is_some())),
+            Value::Optional(inside) => Ok(Value::Bool(match inside.as_deref() {
+                Some(Value::Map(map)) => map.field(field).is_some(),
+                _ => false,
+            })),
+            other => Err(no_field(&other, field)),
+        }
+    }
+
+    fn index(&mut self, both: &'a (Node, Node)) -> Outcome<'a> {
+        let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
+        match &operand {
+            Value::Optional(_) => optionally(&operand, |value| self.looked_up(value, &index)),
+            value => self.looked_up(value, &index)?.ok_or_else(|| missing(value, &index)),
+        }
+    }
+
+    fn optional_index(&mut self, both: &'a (Node, Node)) -> Outcome<'a> {
+        let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
+        optionally(&operand, |value| self.looked_up(value, &index))
+    }
+
+    fn not(&mut self, operand: &'a Node) -> Outcome<'a> {
+        match self.value(operand)? {
+            Value::Bool(value) => Ok(Value::Bool(!value)),
+            other => Err(Fault::new(format!("! is not defined for {}", other.type_name()))),
+        }
+    }
+
+    fn binary(&mut self, at: usize, sign: &str, both: &'a (Node, Node)) -> Outcome<'a> {
+        let (left, right) = (self.value(&both.0)?, self.value(&both.1)?);
+        operators::binary(sign, &left, &right, &self.call.budget).map_err(|fault| {
+            fault.placed(at, || format!("{sign} is not defined for {} and {}", left.type_name(), right.type_name()))
         })
     }
 
+    fn conditional(&mut self, parts: &'a (Node, Node, Node)) -> Outcome<'a> {
+        match self.value(&parts.0)? {
+            Value::Bool(true) => self.value(&parts.1),
+            Value::Bool(false) => self.value(&parts.2),
+            other => Err(Fault::new(format!("before ? stands {}, not a bool", other.type_name()))),
+        }
+    }
+
+    fn function(&mut self, at: usize, function: &Function, arguments: &'a [Node]) -> Outcome<'a> {
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            values.push(self.value(argument)?);
+        }
+        self.call.budget.spend(2)?;
+        (function.run)(&self.call, &values).map_err(|fault| {
+            fault.placed(at, || {
+                let types: Vec<_> = values.iter().map(Value::type_name).collect();
+                format!("{} is not defined for {}", function.name, types.join(", "))
+            })
+        })
+    }
+
+    fn otherwise(&mut self, operands: &'a (Node, Node), unwrap: bool) -> Outcome<'a> {
+        match self.value(&operands.0)? {
+            Value::Optional(Some(value)) if unwrap => Ok(value.as_ref().clone()),
+            some @ Value::Optional(Some(_)) => Ok(some),
+            Value::Optional(None) => match self.value(&operands.1)? {
+                other if unwrap || matches!(other, Value::Optional(_)) => Ok(other),
+                other => {
+                    let type_name = other.type_name();
+                    Err(Fault::new(format!("or takes an optional value, not {type_name}; write orValue")))
+                }
+            },
+            other => {
+                let name = if unwrap { "orValue" } else { "or" };
+                Err(Fault::new(format!("{name} is called on an optional value, not on {}", other.type_name())))
+            }
+        }
+    }
+
+    fn optional_map(&mut self, flat: bool, both: &'a (Node, Node)) -> Outcome<'a> {
+        match self.value(&both.0)? {
+            Value::Optional(None) => Ok(Value::Optional(None)),
+            Value::Optional(Some(value)) => match self.with(value.as_ref().clone(), &both.1)? {
+                mapped if !flat => Ok(Value::some(mapped)),
+                mapped @ Value::Optional(_) => Ok(mapped),
+                other => Err(Fault::new(format!("optFlatMap yields an optional value, not {}", other.type_name()))),
+            },
+            other => Err(Fault::new(format!("optMap is called on an optional value, not on {}", other.type_name()))),
+        }
+    }
+
     /// What a part comes to when the variable of its macro has a value.
-    fn with(&mut self, local: Value<'a>, node: &'a Node) -> Outcome<'a> {
+    pub fn with(&mut self, local: Value<'a>, node: &'a Node) -> Outcome<'a> {
         self.locals.push(local);
         let outcome = self.value(node);
         self.locals.pop();
         outcome
     }
 
-    fn select(&self, operand: &Value<'a>, field: &'a str) -> Outcome<'a> {
-        match operand {
+    fn select(&mut self, operand: &'a Node, field: &'a str) -> Outcome<'a> {
+        match &self.value(operand)? {
             Value::Map(map) => map.field(field).ok_or_else(|| Fault::new(format!("there is no field {field}"))),
-            Value::Optional(_) => optionally(operand, |value| self.looked_up(value, &Value::borrowed(field))),
+            some @ Value::Optional(_) => optionally(some, |value| self.looked_up(value, &Value::borrowed(field))),
             other => Err(no_field(other, field)),
         }
     }
@@ -221,79 +240,6 @@ impl<'a> Evaluation<'a> {
             }
         }
         failed.map_or(Ok(Value::Bool(!or)), Err)
-    }
-
-    fn comprehension(&mut self, comprehension: &'a Loop) -> Outcome<'a> {
-        let range = match self.value(&comprehension.range)? {
-            Value::List(items) => items,
-            Value::Map(map) => {
-                self.call.budget.hold_list(map.len().saturating_mul(2))?;
-                self.call.budget.spend(map.len())?;
-                List::Owned(Rc::new(map.entries().into_iter().map(|(key, _)| key).collect()))
-            }
-            other => return Err(Fault::new(format!("only lists and maps have elements, not {}", other.type_name()))),
-        };
-        match comprehension.kind {
-            Comprehension::All => self.quantify(false, &range, &comprehension.body),
-            Comprehension::Exists => self.quantify(true, &range, &comprehension.body),
-            Comprehension::ExistsOne => {
-                let mut found = 0_usize;
-                for item in range.iter() {
-                    found += usize::from(self.holds(item, &comprehension.body)?);
-                }
-                Ok(Value::Bool(found == 1))
-            }
-            Comprehension::Filter => {
-                let mut built = Vec::new();
-                for item in range.iter() {
-                    if self.holds(item.clone(), &comprehension.body)? {
-                        self.call.budget.hold_list(1)?;
-                        built.push(item);
-                    }
-                }
-                Ok(Value::list(built))
-            }
-            Comprehension::Map | Comprehension::SortBy => {
-                let mut built = Vec::new();
-                for item in range.iter() {
-                    let chosen = match &comprehension.filter {
-                        Some(filter) => self.holds(item.clone(), filter)?,
-                        None => true,
-                    };
-                    if chosen {
-                        self.call.budget.hold_list(1)?;
-                        built.push(self.with(item, &comprehension.body)?);
-                    }
-                }
-                match comprehension.kind {
-                    Comprehension::SortBy => super::functions::lists::sorted_by(&range, &built, &self.call.budget),
-                    _ => Ok(Value::list(built)),
-                }
-            }
-        }
-    }
-
-    /// Whether some element fulfils a condition, or all of them do. As in a chain, an element that decides outweighs a failure.
-    fn quantify(&mut self, exists: bool, range: &List<'a>, body: &'a Node) -> Outcome<'a> {
-        let mut failed = None;
-        for item in range.iter() {
-            match self.holds(item, body) {
-                Ok(holds) if holds == exists => return Ok(Value::Bool(exists)),
-                Ok(_) => {}
-                Err(fault) => {
-                    self.call.budget.spend(4)?;
-                    failed.get_or_insert(fault);
-                }
-            }
-        }
-        failed.map_or(Ok(Value::Bool(!exists)), Err)
-    }
-
-    fn holds(&mut self, item: Value<'a>, body: &'a Node) -> Result<bool, Fault> {
-        match self.with(item, body)? {
-            Value::Bool(holds) => Ok(holds),
-            other => Err(Fault::at(body.at, format!("it yields {}, not true or false", other.type_name()))),
-        }
     }
 }
 

@@ -90,10 +90,10 @@ fn word(rest: &str) -> Result<(Word, usize), String> {
         let end = rest[1..].find('`').ok_or("a ` is never closed")?;
         let name = &rest[1..=end];
         let fits = |letter: char| letter.is_ascii_alphanumeric() || "_.-/ ".contains(letter);
-        return match !name.is_empty() && name.chars().all(fits) {
-            true => Ok((Word::Escaped(name.to_owned()), end + 2)),
-            false => Err("between ` stands a field name of letters, digits, and _.-/".to_owned()),
-        };
+        if name.is_empty() || !name.chars().all(fits) {
+            return Err("between ` stands a field name of letters, digits, and _.-/".to_owned());
+        }
+        return Ok((Word::Escaped(name.to_owned()), end + 2));
     }
     let length = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
     if length > 0 {
@@ -137,10 +137,10 @@ fn number(rest: &str) -> Result<(Word, usize), String> {
         None => return Err(format!("the number {} is too large or has no digits", &rest[..end])),
     };
     end += usize::from(unsigned);
-    match bytes.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
-        true => Err(format!("the number {} is followed by a letter or a digit", &rest[..end])),
-        false => Ok((word, end)),
+    if bytes.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        return Err(format!("the number {} is followed by a letter or a digit", &rest[..end]));
     }
+    Ok((word, end))
 }
 
 /// The prefix of a string or bytes literal and its quotes, if one begins here.
@@ -161,9 +161,10 @@ fn literal(rest: &str, prefix: &str, quote: &str) -> Result<(Word, usize), Strin
     while let Some((position, letter)) = letters.next() {
         if rest[begin + position..].starts_with(quote) {
             let length = begin + position + quote.len();
-            let word = match bytes {
-                true => Word::Bytes(built),
-                false => Word::Text(String::from_utf8(built).map_err(|_| "a string is no valid text")?),
+            let word = if bytes {
+                Word::Bytes(built)
+            } else {
+                Word::Text(String::from_utf8(built).map_err(|_| "a string is no valid text")?)
             };
             return Ok((word, length));
         }

@@ -48,7 +48,7 @@ fn add<'a>(left: &Value<'a>, right: &Value<'a>, budget: &Budget) -> Outcome<'a> 
         }
         (Value::List(left), Value::List(right)) => {
             budget.hold_list(left.len() + right.len())?;
-            budget.spend((left.len() + right.len()) / 2)?;
+            budget.spend(left.len().midpoint(right.len()))?;
             Ok(Value::list(left.iter().chain(right.iter()).collect()))
         }
         _ => arithmetic("+", left, right),

@@ -2,77 +2,10 @@
 
 use super::fault::Fault;
 use super::lexer::{Token, Word, words};
+use super::syntax::{Form, Syntax, highest, node};
 
 /// How deep brackets, conditionals and signs before an operand may be nested.
-pub const MAX_NESTING: usize = 64;
-
-/// How high the tree may be: chains such as `a.b.c` and `1 + 2 + 3` are deep to the left.
-pub const MAX_HEIGHT: usize = 256;
-
-/// A part of an expression.
-#[derive(Debug)]
-pub struct Syntax {
-    /// The byte it is best pointed at.
-    pub at: usize,
-    /// How high the tree under it is.
-    height: usize,
-    /// What it is.
-    pub form: Form,
-}
-
-/// What a part of an expression can be.
-#[derive(Debug)]
-pub enum Form {
-    /// A literal.
-    Literal(Word),
-    /// A literal with its sign.
-    Int(i64),
-    /// true, false.
-    Bool(bool),
-    /// null.
-    Null,
-    /// A name.
-    Name(String),
-    /// `operand.field`, or `operand.?field`.
-    Select {
-        /// What has the field.
-        operand: Box<Syntax>,
-        /// The field.
-        field: String,
-        /// Whether it may be absent.
-        optional: bool,
-    },
-    /// `operand[index]`, or `operand[?index]`.
-    Index {
-        /// What is looked into.
-        operand: Box<Syntax>,
-        /// The position or key.
-        index: Box<Syntax>,
-        /// Whether it may be absent.
-        optional: bool,
-    },
-    /// A call.
-    Call {
-        /// What stands before the dot.
-        target: Option<Box<Syntax>>,
-        /// The function.
-        name: String,
-        /// What stands in the brackets.
-        arguments: Vec<Syntax>,
-    },
-    /// A list; whether each element may be absent.
-    List(Vec<(bool, Syntax)>),
-    /// A map; whether each entry may be absent.
-    Map(Vec<(bool, Syntax, Syntax)>),
-    /// `!` or `-`.
-    Unary(&'static str, Box<Syntax>),
-    /// An operator between two operands.
-    Binary(&'static str, Box<(Syntax, Syntax)>),
-    /// `&&` or `||` between two or more.
-    Chain(&'static str, Vec<Syntax>),
-    /// `condition ? then : otherwise`.
-    Conditional(Box<(Syntax, Syntax, Syntax)>),
-}
+pub const MAX_NESTING: usize = 32;
 
 /// Words that no name may be.
 const RESERVED: [&str; 17] = [
@@ -255,8 +188,7 @@ impl Parser {
                 let height = operand.height;
                 let operand_box = Box::new(operand);
                 operand = if !optional && !escaped && self.taken("(") {
-                    let arguments = self.items(")", false)?;
-                    let arguments: Vec<Syntax> = arguments.into_iter().map(|(_, argument)| argument).collect();
+                    let arguments = self.arguments()?;
                     let height = height.max(highest(&arguments));
                     node(at, height, Form::Call { target: Some(operand_box), name: field, arguments })?
                 } else {
@@ -321,7 +253,7 @@ impl Parser {
                     if !self.taken("(") {
                         return node(at, 0, Form::Name(name));
                     }
-                    let arguments = self.items(")", false)?.into_iter().map(|(_, argument)| argument).collect();
+                    let arguments = self.arguments()?;
                     return node(at, highest(&arguments), Form::Call { target: None, name, arguments });
                 }
             },
@@ -329,6 +261,10 @@ impl Parser {
         };
         self.take();
         node(at, 0, form)
+    }
+
+    fn arguments(&mut self) -> Result<Vec<Syntax>, Fault> {
+        Ok(self.items(")", false)?.into_iter().map(|(_, argument)| argument).collect())
     }
 
     /// What stands between brackets, with commas between; the opening one is taken.
@@ -372,17 +308,4 @@ fn signed(sign: &'static str, places: &[usize], mut operand: Syntax) -> Result<S
         operand = node(*at, height, Form::Unary(sign, Box::new(operand)))?;
     }
     Ok(operand)
-}
-
-fn highest(parts: &Vec<Syntax>) -> usize {
-    parts.iter().map(|part| part.height).max().unwrap_or_default()
-}
-
-fn node(at: usize, below: usize, form: Form) -> Result<Syntax, Fault> {
-    match below + 1 {
-        height if height > MAX_HEIGHT => {
-            Err(Fault::at(at, format!("more than {MAX_HEIGHT} operators, fields or calls build on each other")))
-        }
-        height => Ok(Syntax { at, height, form }),
-    }
 }

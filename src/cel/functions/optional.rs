@@ -9,7 +9,10 @@ use crate::cel::value::Value;
 pub const FUNCTIONS: &[Function] = &[
     global("optional.of", 1, 1, |_, arguments| Ok(Value::some(arguments[0].clone()))),
     global("optional.none", 0, 0, |_, _| Ok(Value::Optional(None))),
-    global("optional.ofNonZeroValue", 1, 1, of_non_zero),
+    global("optional.ofNonZeroValue", 1, 1, |_, arguments| {
+        let value = &arguments[0];
+        Ok(if is_zero(value) { Value::Optional(None) } else { Value::some(value.clone()) })
+    }),
     global("optional.unwrap", 1, 1, unwrap),
     member("unwrapOpt", 1, 1, unwrap),
     member("hasValue", 1, 1, |_, arguments| match &arguments[0] {
@@ -23,8 +26,8 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-fn of_non_zero<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
-    let zero = match &arguments[0] {
+fn is_zero(value: &Value<'_>) -> bool {
+    match value {
         Value::Null | Value::Bool(false) | Value::Int(0) | Value::Uint(0) | Value::Duration(0) => true,
         Value::Double(value) => *value == 0.0,
         Value::Text(text) => text.as_str().is_empty(),
@@ -32,8 +35,7 @@ fn of_non_zero<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
         Value::List(items) => items.len() == 0,
         Value::Map(map) => map.len() == 0,
         _ => false,
-    };
-    Ok(if zero { Value::Optional(None) } else { Value::some(arguments[0].clone()) })
+    }
 }
 
 /// The values that are there.
