@@ -1,10 +1,10 @@
 //! The one door to CEL: expressions are compiled and bounded here, and evaluated over JSON.
 //!
-//! Pure and total: no IO, no clock, and every evaluation ends within a [budget](budget) of steps and bytes, whatever the
+//! Pure and total: no IO, no clock, and every evaluation ends within a budget of steps and bytes, whatever the
 //! expression and the input. `docs/cel.md` says what can be written; `tests/cel_differential.rs` compares it with cel-go.
 //!
-//! [`lexer`] and [`parser`] read the text, [`check`] resolves its names, [`evaluate`] walks the result with [`operators`] and
-//! [`functions`] over a [`value`]. Positions survive from the first to the last, so that every [`fault`] says where it is. The
+//! `lexer` and `parser` read the text, `check` resolves its names, `evaluate` walks the result with `operators` and
+//! `functions` over a `value`. Positions survive from the first to the last, so that every `fault` says where it is. The
 //! language is small enough to be had whole: the crate for it had no budget, overflowed its stack on 4 KiB of `1+1+…`, and
 //! lost the positions.
 

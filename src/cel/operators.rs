@@ -141,6 +141,7 @@ fn is_number(value: &Value<'_>) -> bool {
 /// How two values compare that have an order: numbers, text, bytes, bools, moments, durations.
 pub fn compare(left: &Value<'_>, right: &Value<'_>, budget: &Budget) -> Result<Option<Ordering>, Fault> {
     Ok(match (left, right) {
+        (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),
         (left, right) if is_number(left) && is_number(right) => numbers(left, right),
         (Value::Text(left), Value::Text(right)) => {
             budget.scan(left.as_str().len().min(right.as_str().len()))?;
@@ -161,6 +162,7 @@ pub fn compare(left: &Value<'_>, right: &Value<'_>, budget: &Budget) -> Result<O
 pub fn equal(left: &Value<'_>, right: &Value<'_>, budget: &Budget) -> Result<bool, Fault> {
     budget.spend(1)?;
     Ok(match (left, right) {
+        (Value::Int(left), Value::Int(right)) => left == right,
         (Value::Null, Value::Null) => true,
         (Value::Type(left), Value::Type(right)) => left == right,
         (Value::Optional(left), Value::Optional(right)) => match (left, right) {
@@ -172,6 +174,7 @@ pub fn equal(left: &Value<'_>, right: &Value<'_>, budget: &Budget) -> Result<boo
             if left.len() != right.len() {
                 return Ok(false);
             }
+            budget.spend(left.len() / 2)?;
             for (left, right) in left.iter().zip(right.iter()) {
                 if !equal(&left, &right, budget)? {
                     return Ok(false);
@@ -179,11 +182,13 @@ pub fn equal(left: &Value<'_>, right: &Value<'_>, budget: &Budget) -> Result<boo
             }
             true
         }
+        // Comparing maps looks each key up.
         (Value::Map(left), Value::Map(right)) => {
             if left.len() != right.len() {
                 return Ok(false);
             }
             budget.hold_list(left.len().saturating_mul(2))?;
+            budget.spend(left.len().saturating_mul(8))?;
             for (key, value) in left.entries() {
                 match right.get(&key, budget)? {
                     Some(other) if equal(&value, &other, budget)? => {}
@@ -230,6 +235,7 @@ fn contains(element: &Value<'_>, whole: &Value<'_>, budget: &Budget) -> Result<b
 /// It takes no budget; who sorts pays for [`weight`] before.
 pub fn order(left: &Value<'_>, right: &Value<'_>) -> Ordering {
     match (left, right) {
+        (Value::Int(left), Value::Int(right)) => left.cmp(right),
         (left, right) if is_number(left) && is_number(right) => numbers(left, right).unwrap_or_else(|| {
             let not_a_number = |value: &Value<'_>| matches!(value, Value::Double(value) if value.is_nan());
             not_a_number(left).cmp(&not_a_number(right))

@@ -31,7 +31,7 @@ pub const MAX_CACHE: usize = 512 * 1024;
 pub const MAX_PATTERNS: usize = 20;
 
 /// What compiling a pattern is charged that an expression only makes when it is evaluated.
-pub const COMPILING: usize = 40_000;
+pub const COMPILING: usize = 60_000;
 
 /// A regular expression.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Search {
     fn next(&mut self, input: &Input<'_>, budget: &Budget) -> Result<Option<Match>, Fault> {
         let length = input.get_span().len();
         if let (Some(regex), Some(cache)) = (&self.pattern.fast, &mut self.fast) {
-            budget.spend(10 + length / 16)?;
+            budget.spend(10 + length / 4)?;
             let before = cache.memory_usage();
             let outcome = regex.try_search(cache, input);
             budget.spend(cache.memory_usage().saturating_sub(before) / 8)?;

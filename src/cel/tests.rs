@@ -267,3 +267,30 @@ fn every_function_is_documented() {
         functions::names(true).into_iter().filter(|name| !page.contains(&format!("{name}("))).collect();
     assert!(missing.is_empty(), "docs/cel.md does not mention {}", missing.join(", "));
 }
+
+#[test]
+fn the_examples_of_the_page_hold() {
+    static EVERYTHING: Scope = Scope { variables: &["object", "subjects", "role", "now"], directory: true };
+    let page = include_str!("../../docs/cel.md");
+    let functions =
+        page.split("## Functions").nth(1).and_then(|rest| rest.split("## Limits").next()).expect("functions");
+    let rows = functions.lines().filter_map(|line| line.strip_prefix("| `")?.trim_end_matches(" |").rsplit_once(" | "));
+    let mut held = 0;
+    for (_, examples) in rows {
+        let spans: Vec<&str> = examples.split('`').collect();
+        for at in (1..spans.len()).step_by(2) {
+            let compiled = Expression::compile(spans[at], &EVERYTHING);
+            assert!(compiled.is_ok(), "{}: {}", spans[at], compiled.expect_err("it fails"));
+            if spans[at + 1] == " is " {
+                assert_eq!(
+                    evaluated(&format!("({}) == ({})", spans[at], spans[at + 2])),
+                    Ok(json!(true)),
+                    "{}",
+                    spans[at]
+                );
+                held += 1;
+            }
+        }
+    }
+    assert!(held > 50, "the page has lost its examples: {held}");
+}

@@ -216,6 +216,8 @@ impl<'a> Value<'a> {
                 Json::Array(items?)
             }
             Self::Map(map) => {
+                // A map of JSON has room for more than it holds.
+                budget.hold(700)?;
                 budget.hold_list(map.len().saturating_mul(4))?;
                 let mut fields = serde_json::Map::new();
                 for (key, value) in map.entries() {
@@ -257,6 +259,8 @@ impl<'a> From<&'a Json> for Value<'a> {
         }
     }
 }
+
+const _: () = assert!(size_of::<Value<'_>>() <= VALUE, "a list takes what it is charged");
 
 /// How long a JSON map is as text, near enough and without writing it; it stops counting above `most`.
 pub fn length(fields: &serde_json::Map<String, Json>, most: usize) -> usize {

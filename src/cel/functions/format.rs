@@ -40,6 +40,8 @@ pub fn format<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
         let item = items.next().ok_or_else(|| Fault::new("there are fewer values than places for them"))?;
         budget.spend(1)?;
         let part = written_as(verb, precision, &item, budget)?;
+        // Digits of a double cost more than letters do.
+        budget.spend(2 * part.len())?;
         budget.hold(part.len())?;
         written.push_str(&part);
     }
@@ -113,7 +115,7 @@ fn infinite(value: f64) -> &'static str {
 
 /// Anything as text.
 fn plain(value: &Value<'_>, inner: bool, budget: &Budget) -> Result<String, Fault> {
-    budget.spend(1)?;
+    budget.spend(5)?;
     let written = match value {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),

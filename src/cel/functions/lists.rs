@@ -53,7 +53,7 @@ fn found<'a>(items: impl Iterator<Item = (usize, Value<'a>)>, arguments: &[Value
 
 fn is_sorted<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     let items = list(&arguments[0])?;
-    call.budget.spend(items.len())?;
+    call.budget.spend(2 * items.len())?;
     for (left, right) in items.iter().zip(items.iter().skip(1)) {
         if compare(&left, &right, &call.budget)?.is_some_and(Ordering::is_gt) {
             return Ok(Value::Bool(false));

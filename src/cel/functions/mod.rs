@@ -70,7 +70,7 @@ impl<'a> Call<'a> {
         if let Some(search) = searches.get_mut(text) {
             return work(search);
         }
-        self.budget.hold(MAX_CACHE)?;
+        self.budget.hold(2 * MAX_CACHE)?;
         let pattern = if let Some(pattern) = self.patterns.get(text) {
             Arc::clone(pattern)
         } else {
