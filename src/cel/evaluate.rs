@@ -5,7 +5,7 @@ use super::fault::{Fault, excerpt};
 use super::functions::{Call, Function};
 use super::pattern::Patterns;
 use super::tree::{Node, Task};
-use super::value::{Map, Text, Value};
+use super::value::{Map, Text, Value, spend_on_keys};
 use super::{Input, operators};
 use std::rc::Rc;
 
@@ -211,7 +211,7 @@ impl<'a> Evaluation<'a> {
             if !matches!(key, Value::Text(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_)) {
                 return Err(Fault::at(key_node.at, format!("a map has no keys of type {}", key.type_name())));
             }
-            self.call.budget.spend(built.len() / 2)?;
+            spend_on_keys(built.len(), &key, &self.call.budget)?;
             if built.iter().any(|(other, _)| operators::same_key(other, &key)) {
                 return Err(Fault::at(key_node.at, "the map has this key twice"));
             }

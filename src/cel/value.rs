@@ -109,10 +109,13 @@ impl<'a> Map<'a> {
     /// The value of a key.
     pub fn get(&self, key: &Value<'_>, budget: &Budget) -> Result<Option<Value<'a>>, Fault> {
         match (self, key) {
-            (Self::Json(fields), Value::Text(key)) => Ok(fields.get(key.as_str()).map(Value::from)),
+            (Self::Json(fields), Value::Text(key)) => {
+                budget.scan(key.as_str().len())?;
+                Ok(fields.get(key.as_str()).map(Value::from))
+            }
             (Self::Json(_), _) => Ok(None),
             (Self::Owned(entries), key) => {
-                budget.spend(entries.len() / 2)?;
+                spend_on_keys(entries.len(), key, budget)?;
                 let found = entries.iter().find(|(other, _)| super::operators::same_key(other, key));
                 Ok(found.map(|(_, value)| value.clone()))
             }
@@ -262,12 +265,25 @@ impl<'a> From<&'a Json> for Value<'a> {
 
 const _: () = assert!(size_of::<Value<'_>>() <= VALUE, "a list takes what it is charged");
 
+/// The steps of comparing a key with so many others.
+pub fn spend_on_keys(count: usize, key: &Value<'_>, budget: &Budget) -> Result<(), Fault> {
+    let length = if let Value::Text(key) = key { key.as_str().len() } else { 0 };
+    budget.spend(count / 2 + count.saturating_mul(length / 64))
+}
+
 /// How long a JSON map is as text, near enough and without writing it; it stops counting above `most`.
 pub fn length(fields: &serde_json::Map<String, Json>, most: usize) -> usize {
+    fn digits(value: u64) -> usize {
+        2 + value.checked_ilog10().map_or(0, |log| log as usize)
+    }
     fn add(json: &Json, most: usize, sum: &mut usize) {
         *sum += match json {
             Json::Null | Json::Bool(_) => 5,
-            Json::Number(_) => 4,
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(value), _) => digits(value.unsigned_abs()) + usize::from(value < 0),
+                (None, Some(value)) => digits(value),
+                (None, None) => 10,
+            },
             Json::String(text) => text.len() + 3,
             Json::Array(_) | Json::Object(_) => 3,
         };

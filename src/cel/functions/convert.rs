@@ -41,7 +41,7 @@ fn unreadable(text: &str, type_name: &str) -> Fault {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
-fn int<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+fn int<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     Ok(Value::Int(match &arguments[0] {
         Value::Int(value) => *value,
         Value::Uint(value) => i64::try_from(*value).map_err(|_| out_of_range("int"))?,
@@ -49,7 +49,10 @@ fn int<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
             *value as i64
         }
         Value::Double(_) => return Err(out_of_range("int")),
-        Value::Text(text) => text.as_str().parse().map_err(|_| unreadable(text.as_str(), "int"))?,
+        Value::Text(text) => {
+            call.budget.scan(text.as_str().len())?;
+            text.as_str().parse().map_err(|_| unreadable(text.as_str(), "int"))?
+        }
         Value::Timestamp(moment) => moment.as_second() - i64::from(moment.subsec_nanosecond() < 0),
         Value::Duration(nanoseconds) => *nanoseconds,
         _ => return Err(Fault::mismatch()),
@@ -57,13 +60,16 @@ fn int<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
-fn uint<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
+fn uint<'a>(call: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
     Ok(Value::Uint(match &arguments[0] {
         Value::Uint(value) => *value,
         Value::Int(value) => u64::try_from(*value).map_err(|_| out_of_range("uint"))?,
         Value::Double(value) if *value >= 0.0 && *value < 18_446_744_073_709_551_616.0 => *value as u64,
         Value::Double(_) => return Err(out_of_range("uint")),
-        Value::Text(text) => text.as_str().parse().map_err(|_| unreadable(text.as_str(), "uint"))?,
+        Value::Text(text) => {
+            call.budget.scan(text.as_str().len())?;
+            text.as_str().parse().map_err(|_| unreadable(text.as_str(), "uint"))?
+        }
         _ => return Err(Fault::mismatch()),
     }))
 }

@@ -124,7 +124,11 @@ fn plain(value: &Value<'_>, inner: bool, budget: &Budget) -> Result<String, Faul
         Value::Double(value) if !value.is_finite() => infinite(*value).to_owned(),
         Value::Double(value) => value.to_string(),
         Value::Text(text) => text.as_str().to_owned(),
-        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Bytes(bytes) => {
+            // What is no text is written as three bytes.
+            budget.hold(3 * bytes.len())?;
+            String::from_utf8_lossy(bytes).into_owned()
+        }
         Value::Timestamp(moment) => moment.to_string(),
         Value::Duration(nanoseconds) => time::seconds(*nanoseconds),
         Value::Type(name) => (*name).to_owned(),

@@ -108,7 +108,7 @@ fn is_rfc3339(text: &str) -> bool {
             })
     };
     let Some((date, rest)) = bytes.split_at_checked(19) else { return false };
-    let digits = rest.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = rest.iter().skip(1).take(10).take_while(|byte| byte.is_ascii_digit()).count();
     let fraction = if rest.first() == Some(&b'.') && (1..=9).contains(&digits) { 1 + digits } else { 0 };
     let zone = &rest[fraction..];
     shaped("0000-00-00T00:00:00", date) && &date[17..] < b"60".as_slice() && (zone == b"Z" || shaped("+00:00", zone))
