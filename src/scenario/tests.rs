@@ -132,13 +132,14 @@ fn a_field_that_does_not_exist_is_told_with_its_line() {
         "required: 2",
         "requires: 2",
         &["line 5, definition.nodes[0].approval.requires: there is no such field; fields \
-         are approvers, outcomeIfNoApprovers, partitions, rejections, requireComment, required, selfApproval"],
+         are approvers, escalations, fields, outcomeIfNoApprovers, partitions, rejections, requireComment, required, \
+         selfApproval, separateFrom, timeout, viewers"],
     );
     says(
         "aliases:",
         "alias:",
         &["line 6, identities.mary.alias: there is no such field; fields are active, aliases, \
-         displayName, email, username, validFrom, validUntil"],
+         attributes, displayName, email, guarantors, locale, managers, type, username, validFrom, validUntil"],
     );
 }
 
