@@ -121,3 +121,61 @@ fn definitions(file: &Path, text: &str) -> io::Result<Vec<(String, WorkflowDefin
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, Diagram, Format, check, draw};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::ExitCode;
+
+    fn checked(paths: &[&Path]) -> (Result<bool, String>, String) {
+        let mut out = Vec::new();
+        let paths = paths.iter().map(|path| path.to_path_buf()).collect();
+        let code = check(&Check { paths }, &mut out).map_err(|error| error.to_string());
+        let said = code.map(|code| format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS));
+        (said, String::from_utf8(out).expect("text"))
+    }
+
+    fn example(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+    }
+
+    #[test]
+    fn r19_definitions_are_checked_offline_with_the_exact_place() {
+        let (said, output) = checked(&[&example("four-people"), &example("certificate-two-of-five")]);
+        assert_eq!(said, Ok(true), "{output}");
+        assert!(output.contains("issue-card") && output.contains("warning: spec.nodes[enrollment]"), "{output}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("wrong.yaml");
+        let text = "apiVersion: quorate.dev/v1alpha1\nkind: WorkflowDefinition\nmetadata: {name: wrong}\nspec: {nodes: [{name: a, approval: {approvers: [{expression: nosuch}]}, next: {rejected: b}}]}\n";
+        fs::write(&file, text).expect("a file");
+        let (said, output) = checked(&[folder.path()]);
+        assert_eq!(said, Ok(false), "{output}");
+        assert!(output.contains("spec.nodes[a].approval.approvers[0].expression: line 1, column 1"), "{output}");
+        assert!(output.contains("spec.nodes[a].next.rejected: there is no node b"), "{output}");
+        fs::write(&file, text.replace("next", "nxt")).expect("a file");
+        let (said, _) = checked(&[&file]);
+        assert!(said.as_ref().is_err_and(|why| why.contains("nxt")), "{said:?}");
+        let (said, _) = checked(&[&example("four-people/policy/people.yaml")]);
+        assert!(said.is_err(), "files without definitions are no success");
+    }
+
+    #[test]
+    fn r18_a_definition_is_drawn_and_an_instance_marked_in_it() {
+        let drawn = |format, instance| {
+            let file = example("four-people/policy/issue-card.yaml");
+            let mut out = Vec::new();
+            draw(&Diagram { file, name: None, instance, format }, &mut out).expect("a picture");
+            String::from_utf8(out).expect("text")
+        };
+        let picture = drawn(Format::Svg, None);
+        assert!(picture.starts_with("<svg") && picture.contains("Check the applicant"), "{picture}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("instance.yaml");
+        let instance = "apiVersion: quorate.dev/v1alpha1\nkind: WorkflowInstance\nmetadata: {name: card}\nspec: {workflowRef: {name: issue-card}}\nstatus: {steps: [{node: check, visit: 1, enteredAt: 2026-04-01T08:00:00Z}]}\n";
+        fs::write(&file, instance).expect("a file");
+        let text = drawn(Format::Mermaid, Some(file));
+        assert!(text.contains(":::current"), "{text}");
+    }
+}

@@ -43,6 +43,9 @@ const ROUNDS: usize = 4;
 /// How soon something that is due is looked at again, at the soonest.
 const SOONEST: Duration = Duration::from_millis(100);
 
+/// The same, at the latest: the clocks may be set anew meanwhile.
+const LATEST: Duration = Duration::from_hours(1);
+
 /// For how many seconds after its creationTimestamp a signal may still be on its way through the API server: admission comes
 /// after the stamp.
 const IN_FLIGHT: i64 = 5;
@@ -340,7 +343,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
     }
     let wait = plan.wake_at.map(|at| Duration::try_from(at.duration_since(context.clock.now())).unwrap_or_default());
     Ok(match wait {
-        Some(wait) => Turn::Later(wait.max(SOONEST)),
+        Some(wait) => Turn::Later(wait.clamp(SOONEST, LATEST)),
         None if gathered.waits_for_snapshot() => Turn::Later(LOOK_AGAIN),
         None => Turn::Settled,
     })
