@@ -44,8 +44,8 @@ impl Run<'_> {
             );
             return Err((Reason::NotAllowed, message));
         }
-        if self.executed() {
-            let message = "it has been carried out, and cannot be withdrawn any more".to_owned();
+        if self.executed() || self.at_execution() {
+            let message = "it is carried out, and cannot be withdrawn any more".to_owned();
             return Err((Reason::StepClosed, message));
         }
         Ok(record)
@@ -79,9 +79,13 @@ impl Run<'_> {
                 let message = "nothing failed here that could be tried again".to_owned();
                 return Err((Reason::NothingToRetry, message));
             }
+            // Another replica may be carrying it out at this very moment.
+            Decision::Stop if self.at_execution() => {
+                return Err((Reason::StepClosed, "it is being carried out, and cannot be stopped now".to_owned()));
+            }
             Decision::Restart => {
-                if self.executed() {
-                    let message = "it has been carried out, and cannot begin anew".to_owned();
+                if self.executed() || self.at_execution() {
+                    let message = "it is carried out, and cannot begin anew".to_owned();
                     return Err((Reason::StepClosed, message));
                 }
                 match &self.facts.newest {
