@@ -20,7 +20,7 @@ use super::{CONCURRENCY, Context, backoff, report};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
 use crate::diagram::{self, Drawing};
 use crate::engine::{Note, Reason, Verdict};
-use crate::runtime::telemetry::{Metrics, word};
+use crate::runtime::telemetry::word;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
 use gather::gather;
@@ -49,6 +49,9 @@ const LATEST: Duration = Duration::from_hours(1);
 /// For how many seconds after its creationTimestamp a signal may still be on its way through the API server: admission comes
 /// after the stamp.
 const IN_FLIGHT: i64 = 5;
+
+/// How many seconds lie between two counts of the instances of each definition.
+const COUNT_EVERY: u32 = 10;
 
 /// How soon a missing snapshot is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -132,11 +135,25 @@ pub struct Instances {
 }
 
 impl Instances {
-    /// Keeps the gauge of unfinished instances, for ever.
-    pub async fn count(&self, metrics: &Metrics) {
+    /// Counts the unfinished instances, for ever: all of them for the metrics, and those of each definition for its status.
+    pub async fn count(&self) {
+        let context = &self.context;
+        context.synced.wait().await;
         loop {
-            metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            let mut counts: HashMap<String, u32> = HashMap::new();
+            for definition in self.store.state().iter().filter_map(|live| live.definition()) {
+                *counts.entry(definition).or_default() += 1;
+            }
+            let mut running = context.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if running.as_ref() != Some(&counts) {
+                *running = Some(counts);
+                context.running_changes.announce();
+            }
+            drop(running);
+            for _ in 0..COUNT_EVERY {
+                context.metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         }
     }
 
