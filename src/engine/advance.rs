@@ -367,7 +367,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn at_execution(&self) -> bool {
+    /// Whether the operation is being carried out.
+    pub(super) fn at_execution(&self) -> bool {
         let visit = self.status.steps.last().filter(|visit| visit.left_at.is_none());
         let node = visit.zip(self.graph()).and_then(|(visit, graph)| graph.nodes.get(&visit.node));
         matches!(node, Some(GraphNode::Execute(_)))
