@@ -30,9 +30,36 @@ scenarios! {
     attack32_terminal_outcome
     attack34_clock_goes_back
     attack34_clock_goes_forward
+    r02_condition_guarantor_exists
+    r02_condition_role_attribute
+    r02_condition_role_criticality
+    r02_criticality_branches_high
+    r02_criticality_branches_low
+    r02_expression
+    r02_expression_fails
+    r02_expression_yields_no_truth
+    r02_fields_decide
+    r02_identity_attribute_of_all_subjects
+    r02_missing_operand
+    r02_operators_on_text
+    r02_type_mismatch
+    r02_unknown_role
     r03_user
     r04_inactive_and_expired
     r04_role_hierarchy
+    r05_guarantor_by_role
+    r05_guarantor_of_the_role
+    r05_guarantors_by_a_group_are_no_all
+    r06_expression_fails_later
+    r06_expression_of_approvers
+    r06_expression_yields_no_list
+    r06_permission
+    r07_cycle_of_managers
+    r07_guarantor_of_the_subject
+    r07_supervisor_of_the_approvers
+    r07_supervisor_of_the_initiator
+    r07_supervisor_of_the_subject
+    r08_composition_of_a_role
     r09_fallback_to_administrators
     r09_initiator_is_the_only_approver
     r09_no_approvers_in_a_loop
@@ -46,6 +73,9 @@ scenarios! {
     r19_duplicate_names
     r19_falling_into_an_end
     r19_impossible_quorums
+    r19_input_missing_process
+    r19_input_missing_role
+    r19_input_missing_subject
     r19_neither_or_both
     r19_quorum_of_a_group
     r19_quorum_of_a_role_with_groups
@@ -62,6 +92,8 @@ scenarios! {
     r21_one_person_two_groups
     r21_one_vote_across_partitions
     r21_self_approval_allowed
+    r31_no_owner
+    r31_owner_is_asked
     r33_anyone_named_may_signal
     r34_all_in_one_second
     rule02_groups_cannot_be_listed
