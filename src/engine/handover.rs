@@ -118,6 +118,31 @@ impl<'a> Run<'a> {
         self.substitutions.get_or_init(|| self.facts.directory.substitutions(self.facts.now))
     }
 
+    /// Whether somebody might decide a visit, or might have, were it not for what was decided in it: in their own right, for
+    /// whom they represent, or because it was handed over to them.
+    pub(super) fn might_decide(
+        &self,
+        visit: &StepVisit,
+        actor: &Actor,
+        rights: &BTreeSet<Right>,
+        meant: impl Fn(&str) -> bool,
+    ) -> bool {
+        let Some(bygone) = self.bygone(visit) else { return false };
+        if bygone.judge.out(&actor.username).is_some() {
+            return false;
+        }
+        let person = self.facts.directory.person(&actor.username);
+        let represented = self.substitutions().principals(&person);
+        let represents = |asked: &Asked| {
+            let named = |person: &str| asked.people.contains_key(person);
+            represented.iter().any(|principal| named(&principal.person) && principal.covers(asked.role()))
+        };
+        bygone.asked.iter().filter(|(partition, _)| meant(partition)).any(|(partition, asked)| {
+            asked.iter().any(|asked| asked.admits(actor, &person, rights) || represents(asked))
+                || self.handovers(visit, partition).values().any(|handover| self.is(handover.holder(), actor))
+        })
+    }
+
     /// Whether the principal of a hand-over may still decide: the directory of this moment says so of whoever it lists; a group
     /// was proven when they handed it over.
     fn still_asked(&self, stock: &Stock, handover: &Handover) -> bool {
