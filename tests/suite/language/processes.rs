@@ -160,7 +160,7 @@ async fn a_process_says_whom_it_is_about_and_who_may_not_decide(cluster: &Cluste
     let nodes = json!([{"name": "check", "approval": {"approvers": [{"group": "team"}]}}]);
     let workflow = scene.workflow("certificates", nodes).await;
     let mut spec = scene.process_spec(&workflow.name_any(), &[]);
-    spec["subjects"] = json!("['bob', request.commonName]");
+    spec["subjects"] = json!("['bob', request.commonNames[0]]");
     spec["excludeApprovers"] = json!("['mary']");
     let process: ApprovalProcess = scene.has("certificates", spec).await;
     scene.ready(&process, "True").await;
