@@ -193,7 +193,8 @@ impl<'a> Scene<'a> {
         ended.status.and_then(|status| status.outcome).unwrap()
     }
 
-    async fn until(
+    /// Waits until something holds of the status of the instance.
+    pub async fn until(
         &self,
         instance: &WorkflowInstance,
         what: &str,
@@ -261,6 +262,11 @@ impl Person {
         Self { client, actor, fills_in: !cluster.mutating, namespace: namespace.to_owned() }
     }
 
+    /// Their username. A person of the directory of a test has an Identity of the same name.
+    pub fn name(&self) -> &str {
+        &self.actor.username
+    }
+
     /// The objects of a kind in the namespace of the test.
     pub fn sees<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
@@ -316,7 +322,7 @@ impl Person {
     }
 
     /// Who sends, where the server does not fill it in.
-    fn fill_in(&self, spec: &mut Value, field: &str) {
+    pub fn fill_in(&self, spec: &mut Value, field: &str) {
         if self.fills_in && spec.get(field).is_none() {
             spec[field] = json!(self.actor);
         }

@@ -16,6 +16,7 @@ on_both_servers!(
     attack_30_signal_replayed,
     attack_31_approve_and_reject_in_the_same_second,
     attack_32_terminal_outcome_changed,
+    attack_33_signal_after_expiry,
     attack_36_request_for_another_identity,
 );
 
@@ -227,6 +228,30 @@ async fn attack_32_terminal_outcome_changed(cluster: &Cluster) {
     let approved = scene.now(&second).await;
     scene.refuses(&john.rejects(&second).await, "StepClosed", "is finished: Approved").await;
     scene.untouched(&approved).await;
+    scene.untouched(&ended).await;
+}
+
+async fn attack_33_signal_after_expiry(cluster: &Cluster) {
+    let scene = Scene::with_namespace(cluster, "attack-33").await;
+    let (alice, mary) = (scene.as_user("alice", &[]).await, scene.as_user("mary", &[]).await);
+    let approval = json!({"approvers": [{"user": "mary"}], "timeout": {"after": "2s"}});
+    let release = scene.asking(&alice.opens("release", one_step(approval)).await).await;
+    let deadline = release.status.as_ref().unwrap().steps[0].deadline.clone().unwrap();
+    // Its time is over, and the operator still waits for what may be on its way.
+    while jiff::Timestamp::now().as_second() <= seconds(&deadline) {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let late = mary.approves(&release).await;
+    assert!(seconds(&late.creation_timestamp().unwrap()) > seconds(&deadline));
+    assert_eq!(scene.now(&release).await.status.unwrap().outcome, None, "it has not been cleaned up");
+    let named = mary.signals(&release, json!({"decision": "Approve", "step": "check", "visit": 1})).await.unwrap();
+    assert_eq!(scene.outcome_of(&release).await, Outcome::Expired);
+    for signal in [late, named] {
+        scene.refuses(&signal, "StepClosed", "release is finished: Expired").await;
+    }
+    let ended = scene.now(&release).await;
+    assert_eq!(ended.status.as_ref().unwrap().decisions, []);
+    scene.refuses(&mary.approves(&release).await, "StepClosed", "release is finished: Expired").await;
     scene.untouched(&ended).await;
 }
 
