@@ -10,10 +10,9 @@ use crate::controllers::revisions::Revisions;
 use crate::directory::Snapshot;
 use crate::engine::source::Source;
 use crate::engine::{Definition, Facts, Instance, Object, Proof, Settings, Signal, explain};
-use crate::runtime::client::connect;
+use crate::runtime::client::{connect, who_am_i};
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -54,7 +53,7 @@ pub async fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let status = instance.status.clone().unwrap_or_default();
     let person = match &arguments.user {
         Some(username) => Actor { username: username.clone(), uid: String::new(), groups: arguments.groups.clone() },
-        None => myself(&client).await?,
+        None => who_am_i(&client).await?,
     };
     let revisions = Revisions::new(client.clone(), &arguments.operator_namespace);
     let revision = status.revision.clone().unwrap_or_default();
@@ -97,17 +96,6 @@ pub async fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         &BTreeSet::new(),
     );
     Ok(explanation.to_string())
-}
-
-async fn myself(client: &Client) -> Result<Actor, kube::Error> {
-    let api: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
-    Ok(Actor {
-        username: user.username.unwrap_or_default(),
-        uid: user.uid.unwrap_or_default(),
-        groups: user.groups.unwrap_or_default(),
-    })
 }
 
 async fn directory(client: &Client) -> Result<Snapshot, kube::Error> {

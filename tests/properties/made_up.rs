@@ -60,8 +60,16 @@ fn role() -> impl Strategy<Value = BusinessRoleSpec> {
     });
     let type_ = || weighted(0.4, select(&["data", "money"][..]).prop_map(str::to_owned));
     let guarantor = prop_oneof![
-        (select(&USERS[..KNOWN]), type_()).prop_map(|(username, type_)| Guarantor { identity: Some(identity_name(username)), role: None, type_ }),
-        (select(ROLES), type_()).prop_map(|(role, type_)| Guarantor { identity: None, role: Some(role.to_owned()), type_ }),
+        (select(&USERS[..KNOWN]), type_()).prop_map(|(username, type_)| Guarantor {
+            identity: Some(identity_name(username)),
+            role: None,
+            type_
+        }),
+        (select(ROLES), type_()).prop_map(|(role, type_)| Guarantor {
+            identity: None,
+            role: Some(role.to_owned()),
+            type_
+        }),
     ];
     let attributes = (weighted(0.5, select(&["EU", "CH"][..])), weighted(0.5, people()));
     (
@@ -139,7 +147,8 @@ fn sent() -> impl Strategy<Value = Sent> {
         1 => select(&[Decision::Cancel, Decision::Stop, Decision::Retry, Decision::Restart][..]),
         1 => select(&[Decision::Reassign, Decision::AddApprovers][..]),
     ];
-    let rights = vec![Right::Cancel, Right::Administer, Right::Process("approve".to_owned()), Right::Process("look".to_owned())];
+    let rights =
+        vec![Right::Cancel, Right::Administer, Right::Process("approve".to_owned()), Right::Process("look".to_owned())];
     let who = (weighted(0.97, select(anybody)), subsequence(GROUPS, 0..=GROUPS.len()), subsequence(rights, 0..=4));
     let what = (decision, weighted(0.1, select(NODES)), weighted(0.4, select(PARTITIONS)), weighted(0.05, 1..3u32));
     let to = prop_oneof![
@@ -147,7 +156,8 @@ fn sent() -> impl Strategy<Value = Sent> {
         1 => select(&USERS[..KNOWN]).prop_map(identity_name),
         1 => select(ALIASES).prop_map(str::to_owned),
     ];
-    let named = simple_source().prop_map(|source| NamedApprovers { user: source.user, group: source.group, role: source.role });
+    let named =
+        simple_source().prop_map(|source| NamedApprovers { user: source.user, group: source.group, role: source.role });
     let with = (
         any::<bool>(),
         prop_oneof![1 => Just(Fill::None), 8 => Just(Fill::Right), 1 => Just(Fill::Wrong)],
@@ -194,7 +204,12 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     let clock = prop_oneof![8 => Just(0i64), 16 => 1..6i64, 3 => 6..20i64, 1 => Just(-100i64), 1 => Just(200i64), 1 => Just(86_400i64)];
     let lag = prop_oneof![6 => Just(0i64), 1 => 1..10i64, 1 => Just(100_000i64)];
-    (clock, lag, change, vec(sent(), 0..7)).prop_map(|(clock, lag, change, signals)| Event { clock, lag, change, signals })
+    (clock, lag, change, vec(sent(), 0..7)).prop_map(|(clock, lag, change, signals)| Event {
+        clock,
+        lag,
+        change,
+        signals,
+    })
 }
 
 fn request() -> impl Strategy<Value = Request> {

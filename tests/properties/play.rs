@@ -1,7 +1,7 @@
 //! Plays a story as the operator does: the status is fed back, a signal is judged until it has a verdict.
 
-use super::story::{CREATED_AT, Change, Directory, Event, Fill, MARKER, Sent, Story, USERS, identity_name};
 use super::rules;
+use super::story::{CREATED_AT, Change, Directory, Event, Fill, MARKER, Sent, Story, USERS, identity_name};
 use jiff::Timestamp;
 use proptest::test_runner::TestCaseError;
 use quorate::api::{
@@ -142,7 +142,9 @@ impl<'s> Play<'s> {
         let fields = match sent.fields {
             Fill::None => BTreeMap::new(),
             Fill::Right => self.asked(sent.partition).map(filled_in).unwrap_or_default(),
-            Fill::Wrong => BTreeMap::from([("number".to_owned(), format!("{MARKER} 1")), ("note".to_owned(), MARKER.to_owned())]),
+            Fill::Wrong => {
+                BTreeMap::from([("number".to_owned(), format!("{MARKER} 1")), ("note".to_owned(), MARKER.to_owned())])
+            }
         };
         let spec = ApprovalSignalSpec {
             instance: "request".to_owned(),
@@ -184,7 +186,8 @@ impl<'s> Play<'s> {
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let spec = serde_json::from_str::<BusinessCalendarSpec>(r#"{"timeZone": "Europe/Prague"}"#).expect("a calendar");
+        let spec =
+            serde_json::from_str::<BusinessCalendarSpec>(r#"{"timeZone": "Europe/Prague"}"#).expect("a calendar");
         let calendars = self.directory.calendars.then(|| ("office".to_owned(), Calendar::compile(&spec)));
         let identities = self.directory.identities.iter().map(|(name, spec)| (name.as_str(), spec));
         let roles = self.directory.roles.iter().map(|(name, spec)| (name.as_str(), spec));
@@ -212,7 +215,9 @@ impl<'s> Play<'s> {
         // Whether it works in this directory only matters to those that are about to start.
         let current = || match self.current {
             None => Definition::Missing("there is no definition".to_owned()),
-            Some(position) if !faulty[position].is_empty() => Definition::Faulty { name: "definition", faults: &faulty[position] },
+            Some(position) if !faulty[position].is_empty() => {
+                Definition::Faulty { name: "definition", faults: &faulty[position] }
+            }
             Some(position) => usable(position),
         };
         let running = status.revision.as_ref().and_then(|revision| names.iter().position(|name| name == revision));
@@ -222,7 +227,13 @@ impl<'s> Play<'s> {
             None => current(),
         };
         question(&Facts {
-            instance: Instance { name: "request", uid: "uid-1", generation: Some(1), created_at: CREATED_AT, spec: &self.spec },
+            instance: Instance {
+                name: "request",
+                uid: "uid-1",
+                generation: Some(1),
+                created_at: CREATED_AT,
+                spec: &self.spec,
+            },
             status,
             definition,
             newest: Some(current()),

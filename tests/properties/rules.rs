@@ -261,7 +261,11 @@ fn wakes_in_time(play: &Play, plan: &Plan) -> Held {
     prop_assert_eq!(status.next_wakeup.as_ref().map(seconds), limit, "the next wake-up is another than the next limit");
     if let Some(limit) = limit {
         let latest = limit.max(play.now) + 1;
-        prop_assert!(plan.wake_at.is_some_and(|at| at.as_second() <= latest), "nobody looks at the limit: {:?}", plan.wake_at);
+        prop_assert!(
+            plan.wake_at.is_some_and(|at| at.as_second() <= latest),
+            "nobody looks at the limit: {:?}",
+            plan.wake_at
+        );
         let held = matches!(play.proof, Proof::Broken(_)) || limit > play.now - play.lag;
         prop_assert!(limit >= play.now || held, "what is due at {} has not happened", limit);
     }

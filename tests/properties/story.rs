@@ -1,8 +1,6 @@
 //! A made-up story: who there is, what is defined, what happens. Plain data; `made_up` and `definitions` make it, `play` plays it.
 
-use quorate::api::{
-    ApproverSource, BusinessRoleSpec, Decision, IdentitySpec, NamedApprovers, WorkflowDefinitionSpec,
-};
+use quorate::api::{ApproverSource, BusinessRoleSpec, Decision, IdentitySpec, NamedApprovers, WorkflowDefinitionSpec};
 use quorate::directory::Standing;
 use quorate::engine::{Object, Right};
 use serde_json::Value;
