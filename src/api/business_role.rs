@@ -19,9 +19,8 @@ use std::collections::BTreeMap;
     status = "ReadyStatus",
     doc = "Who holds a role of the organization. Whoever holds a superior role holds its subroles too.",
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
-    printcolumn(name = "Members", type_ = "string", json_path = ".spec.members[*].identity"),
-    printcolumn(name = "Groups", type_ = "string", json_path = ".spec.groups[*]", priority = "1"),
-    printcolumn(name = "Subroles", type_ = "string", json_path = ".spec.subroles[*]", priority = "1"),
+    printcolumn(name = "Groups", type_ = "string", json_path = ".spec.groups", priority = "1"),
+    printcolumn(name = "Subroles", type_ = "string", json_path = ".spec.subroles", priority = "1"),
     printcolumn(name = "Criticality", type_ = "integer", json_path = ".spec.criticality", priority = "1"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(

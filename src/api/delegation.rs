@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "From", type_ = "string", json_path = ".spec.from"),
     printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Roles", type_ = "string", json_path = ".spec.roles[*]", priority = "1"),
+    printcolumn(name = "Roles", type_ = "string", json_path = ".spec.roles", priority = "1"),
     printcolumn(
         name = "Message",
         type_ = "string",

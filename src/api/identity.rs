@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "Active", type_ = "boolean", json_path = ".spec.active"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Managers", type_ = "string", json_path = ".spec.managers[*]", priority = "1"),
+    printcolumn(name = "Managers", type_ = "string", json_path = ".spec.managers", priority = "1"),
     printcolumn(name = "Mail", type_ = "string", json_path = ".spec.email", priority = "1"),
     printcolumn(
         name = "Message",

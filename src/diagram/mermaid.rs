@@ -65,7 +65,12 @@ fn write(drawing: &Drawing, (title, lines, characters): (usize, usize, usize), l
     for (edge, (from, to)) in drawing.edges.iter().zip(drawing.ends()) {
         let _ = writeln!(out, "  n{from} {} n{to}", arrow(edge));
     }
-    out + CLASSES
+    for look in CLASSES.lines() {
+        if look.split_whitespace().nth(1).is_some_and(|class| out.contains(&format!(":::{class}\n"))) {
+            let _ = writeln!(out, "{look}");
+        }
+    }
+    out
 }
 
 fn brackets(shape: Shape) -> (&'static str, &'static str) {

@@ -23,6 +23,8 @@ pub struct Substitutions<'a> {
 
 #[derive(Debug)]
 struct Edge<'a> {
+    /// The username of the delegate.
+    delegate: &'a str,
     principal: String,
     standing: &'a Standing,
 }
@@ -74,6 +76,19 @@ impl Substitutions<'_> {
         found
     }
 
+    /// Who decides directly for one of these people, who are asked through that role, if through one: delegate and principal, by
+    /// username.
+    #[must_use]
+    pub fn delegates(&self, people: &BTreeMap<String, String>, role: Option<&str>) -> Vec<(&str, &str)> {
+        let edges = self.principals.values().flatten();
+        let named = edges.filter(|edge| {
+            let roles = &edge.standing.spec.roles;
+            people.contains_key(&edge.principal)
+                && (roles.is_empty() || role.is_some_and(|role| roles.iter().any(|covered| covered == role)))
+        });
+        named.map(|edge| (edge.delegate, edge.standing.username())).collect()
+    }
+
     /// Why a delegation does not count at this moment; none when it does, or when it is not its time.
     #[must_use]
     pub fn refused(&self, delegation: &str) -> Option<&str> {
@@ -97,7 +112,8 @@ impl Snapshot {
             if !within(spec.from.as_ref(), spec.until.as_ref(), now) {
                 continue;
             }
-            let delegate = self.resolve(&spec.to);
+            let username = self.resolve(&spec.to);
+            let delegate = username;
             if let Some(why) = self.out(standing.username(), delegate, now) {
                 found.refused.insert(&standing.name, why);
                 continue;
@@ -114,7 +130,7 @@ impl Snapshot {
                 found.refused.insert(&standing.name, why);
                 continue;
             }
-            found.principals.entry(delegate).or_default().push(Edge { principal, standing });
+            found.principals.entry(delegate).or_default().push(Edge { delegate: username, principal, standing });
         }
         found
     }

@@ -63,7 +63,16 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
         for (task, stock) in run.status.tasks.iter().zip(&run.stocks) {
             let usernames: BTreeMap<&String, &String> = stock.everybody().flat_map(|asked| &asked.people).collect();
             let left = stock.left.iter().chain(stock.stand_in.iter().flat_map(|stand_in| &stand_in.left));
-            let can_still: BTreeSet<&String> = left.filter_map(|person| usernames.get(person).copied()).collect();
+            // Whoever handed a task over is not who can decide it now.
+            let can_still: BTreeSet<String> = left
+                .filter_map(|person| {
+                    let username = usernames.get(person)?;
+                    Some(stock.handovers.get(person).map_or_else(
+                        || (*username).clone(),
+                        |handover| format!("{} for {}", handover.holder(), handover.principal),
+                    ))
+                })
+                .collect();
             let sources: Vec<&str> = task.approvers.iter().map(|asked| asked.source.as_str()).collect();
             let may = if task.state != TaskState::Open {
                 Err((Reason::StepClosed, format!("partition {} of step {} is decided", task.partition, task.step)))
@@ -87,7 +96,7 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
                 may,
                 approvals: task.approvals,
                 required: task.required,
-                can_still: can_still.into_iter().cloned().collect(),
+                can_still: can_still.into_iter().collect(),
                 cannot_be_listed: stock
                     .everybody()
                     .filter(|asked| asked.is_open() || asked.failed.is_some())

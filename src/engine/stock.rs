@@ -6,6 +6,7 @@ use super::graph::{Rule, Step};
 use super::handover::Handover;
 use super::source::Source;
 use crate::api::{ApproverSummary, CountedDecision, Decision, StepVisit, Task, TaskState};
+use crate::directory::delegations::Substitutions;
 use crate::directory::looks;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -49,8 +50,22 @@ impl Stock {
         self.asked.iter().chain(self.stand_in.iter().flat_map(|stand_in| &stand_in.asked))
     }
 
-    fn summary(&self) -> Vec<ApproverSummary> {
-        self.everybody().map(Asked::summary).collect()
+    /// The sources, and who decides for whom.
+    fn summary(&self, substitutions: &Substitutions<'_>) -> Vec<ApproverSummary> {
+        let mut summary: Vec<ApproverSummary> = self.everybody().map(Asked::summary).collect();
+        let mut standing: BTreeSet<(&str, &str)> = BTreeSet::new();
+        standing.extend(self.everybody().flat_map(|asked| substitutions.delegates(&asked.people, asked.role())));
+        let handed = self.handovers.values().map(|handover| (handover.holder(), handover.principal.as_str()));
+        let given = |principal: &str| self.handovers.values().any(|handover| handover.principal == principal);
+        let handed = handed.map(|(holder, principal)| ("handed over by", holder, principal));
+        let standing = standing.into_iter().filter(|(_, principal)| !given(principal));
+        let standing = standing.map(|(delegate, principal)| ("delegate of", delegate, principal));
+        summary.extend(handed.chain(standing).map(|(how, holder, principal)| ApproverSummary {
+            source: format!("{how} {principal}"),
+            count: Some(1),
+            names: vec![holder.to_owned()],
+        }));
+        summary
     }
 }
 
@@ -227,9 +242,11 @@ impl<'a> Run<'a> {
 
     /// Writes the approvers of open tasks into the status.
     pub(super) fn refresh_tasks(&mut self) {
+        let facts = self.facts;
+        let substitutions = self.substitutions.get_or_init(|| facts.directory.substitutions(facts.now));
         for (task, stock) in self.status.tasks.iter_mut().zip(&self.stocks) {
             if task.state == TaskState::Open {
-                task.approvers = stock.summary();
+                task.approvers = stock.summary(substitutions);
             }
         }
     }
