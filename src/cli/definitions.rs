@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// The arguments of `quorate check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Check {
-    /// Manifests with WorkflowDefinitions, and folders of them; other kinds are passed over.
+    /// Manifests with `WorkflowDefinitions`, and folders of them; other kinds are passed over.
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
 }

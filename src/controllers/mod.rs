@@ -33,7 +33,7 @@ use kube::{Api, Client};
 use revisions::Revisions;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +97,17 @@ pub struct Context {
     pub events: Events,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// Takes note of how many unfinished instances name each definition.
+    fn runs(&self, counts: HashMap<String, u32>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref() != Some(&counts) {
+            *running = Some(counts);
+            self.running_changes.announce();
+        }
+    }
 }
 
 /// How long the expressions of one object may take.

@@ -402,10 +402,10 @@ impl Run<'_> {
 
 /// The partition that the signal names, if it names one, is one of the step.
 pub(super) fn names_partition(signal: &Signal, visit: &StepVisit, step: &Step) -> Result<(), Refusal> {
-    let names: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
+    let partitions: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
     match &signal.spec.partition {
-        Some(named) if !names.contains(&named.as_str()) => {
-            let (step, known) = (&visit.node, names.join(", "));
+        Some(named) if !partitions.contains(&named.as_str()) => {
+            let (step, known) = (&visit.node, partitions.join(", "));
             let message = format!("spec.partition: step {step} has no partition {named}; partitions are {known}");
             Err((Reason::UnknownPartition, message))
         }

@@ -68,8 +68,8 @@ pub fn check(graph: &Graph, directory: &Snapshot) -> Vec<Fault> {
     faults
 }
 
-fn groups_of_roles(rule: &Rule, place: &str, directory: &Snapshot) -> Vec<Fault> {
-    let roles = rule.approvers.iter().filter_map(|source| match source {
+fn groups_of_roles(partition: &Rule, place: &str, directory: &Snapshot) -> Vec<Fault> {
+    let roles = partition.approvers.iter().filter_map(|source| match source {
         Source::Role(role) => Some(role),
         _ => None,
     });
