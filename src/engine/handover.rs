@@ -103,8 +103,8 @@ impl Run<'_> {
             }
         }
         let substitutions = self.facts.directory.substitutions(self.facts.now);
-        for principal in substitutions.principals(&person) {
-            if handovers.contains_key(&principal.person) || judge.out(principal.username).is_some() {
+        for principal in substitutions.principals(&person, |username| judge.out(username).is_none()) {
+            if handovers.contains_key(&principal.person) {
                 continue;
             }
             let named = |asked: &&Asked| asked.people.contains_key(&principal.person) && principal.covers(asked.role());
@@ -136,7 +136,7 @@ impl Run<'_> {
         }
         let person = self.facts.directory.person(&actor.username);
         let substitutions = self.facts.directory.substitutions(self.facts.now);
-        let represented = substitutions.principals(&person);
+        let represented = substitutions.principals(&person, |username| bygone.judge.out(username).is_none());
         let represents = |asked: &Asked| {
             let named = |person: &str| asked.people.contains_key(person);
             represented.iter().any(|principal| named(&principal.person) && principal.covers(asked.role()))

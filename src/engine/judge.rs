@@ -96,24 +96,21 @@ impl Run<'_> {
     pub(super) fn judge(&self, signal: &Signal) -> Result<Judged, Refusal> {
         let actor = self.proven_actor(signal)?;
         self.same_instance(signal)?;
+        if signal.spec.decision == Decision::Comment {
+            self.judge_comment(signal, actor)?;
+            return Ok(Judged::Remark(format!("comment of {} noted", actor.username)));
+        }
         if let Some(outcome) = self.status.outcome {
             return Err((Reason::StepClosed, format!("{} is finished: {outcome}", self.facts.instance.name)));
         }
-        let remark = matches!(signal.spec.decision, Decision::Comment | Decision::Retry);
-        if self.decided().is_some() || (self.at_execution() && !remark) {
+        if self.decided().is_some() || (self.at_execution() && signal.spec.decision != Decision::Retry) {
             return Err(self.carried_out());
         }
         match signal.spec.decision {
             Decision::Approve | Decision::Reject => self.judge_vote(signal, actor).map(Judged::Vote),
             Decision::Delegate => self.judge_delegate(signal, actor).map(Judged::Record),
-            Decision::Comment => {
-                self.judge_comment(signal, actor)?;
-                Ok(Judged::Remark(format!("comment of {} noted", actor.username)))
-            }
             Decision::Cancel => self.judge_cancel(signal, actor).map(Judged::Record),
-            Decision::Reassign | Decision::AddApprovers | Decision::Stop | Decision::Retry | Decision::Restart => {
-                self.judge_administrator(signal, actor).map(Judged::Record)
-            }
+            _ => self.judge_administrator(signal, actor).map(Judged::Record),
         }
     }
 
@@ -293,7 +290,7 @@ impl Run<'_> {
                 );
                 Err((Reason::StepClosed, message))
             }
-            _ => Ok(()),
+            _ => self.closed_after(signal, visit),
         }
     }
 
