@@ -19,6 +19,8 @@ scenarios! {
     attack06_service_account
     attack06_service_account_as_administrator
     attack08_alias
+    attack08_requester_in_disguise
+    attack08_second_vote_in_disguise
     attack09_one_person_two_groups
     attack10_empty_role
     attack11_removed_before_counting
@@ -31,6 +33,9 @@ scenarios! {
     attack33_signal_after_expiry
     attack34_clock_goes_back
     attack34_clock_goes_forward
+    attack35_delegate_and_principal
+    attack35_delegation_loop
+    attack35_loop_to_the_initiator
     r02_condition_guarantor_exists
     r02_condition_role_attribute
     r02_condition_role_criticality
@@ -110,10 +115,29 @@ scenarios! {
     r22_stall_ends_with_its_step
     r22_timeout_approves
     r22_timeout_rejects
+    r23_chain
+    r23_deeper_than_five
+    r23_delegates_see_and_remark
+    r23_depth
+    r23_hand_over
+    r23_hand_over_lapses_with_the_right
+    r23_hand_over_of_an_open_source
+    r23_hand_over_of_one_partition
+    r23_handed_on
+    r23_handed_on_five_times
+    r23_limited_to_roles
+    r23_not_for_open_sources
+    r23_one_vote_of_both
+    r23_over_until
+    r23_separated_delegate
+    r23_standing_delegation
+    r23_to_whom
     r31_no_owner
     r31_owner_is_asked
     r33_anyone_named_may_signal
     r34_all_in_one_second
+    r54_own_substitute
+    r54_service_account
     rule02_groups_cannot_be_listed
     rule03_contested_identities
     rule03_excluded_approvers
@@ -123,6 +147,7 @@ scenarios! {
     rule06_renamed_voter
     rule06_shrinking_directory
     rule07_approve_and_reject_same_second
+    rule07_changes_while_running
     rule07_order_of_creation
     rule07_role_lost_afterwards
     rule08_max_signal_age
