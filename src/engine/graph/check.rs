@@ -146,10 +146,11 @@ fn approval_by_rejection(graph: &Graph) -> Vec<Fault> {
         }
         for (output, target) in edges {
             let reached = reachable(graph, target.name(), |output| output != "approved");
-            let wrong = reached.iter().find(|node| {
+            let approves = |node: &&&str| {
                 graph.end(node) == Some(Outcome::Approved)
                     || matches!(graph.nodes.get(**node), Some(GraphNode::Execute(_)))
-            });
+            };
+            let wrong = reached.iter().filter(approves).min_by_key(|node| **node != target.name());
             let Some(wrong) = wrong else { continue };
             let what = if output == "rejected" { "a rejection" } else { "the end of its time" };
             let does = if graph.end(wrong).is_some() { "end Approved" } else { "carry the operation out" };
