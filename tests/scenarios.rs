@@ -80,19 +80,28 @@ scenarios! {
     r16_no_operation
     r16_rejected_after_the_operation
     r16_rejected_before_the_operation
+    r17_conditions_finish_on_their_definition
     r17_definition_comes_later
     r17_definition_edited_while_running
+    r19_conditions
     r19_dangling_edge
     r19_duplicate_names
     r19_falling_into_an_end
+    r19_fields
+    r19_graph_as_a_whole
     r19_impossible_quorums
     r19_input_missing_process
     r19_input_missing_role
     r19_input_missing_subject
     r19_neither_or_both
+    r19_outputs
     r19_quorum_of_a_group
     r19_quorum_of_a_role_with_groups
     r19_rejection_may_not_approve
+    r19_sources
+    r19_starts_with_an_end
+    r19_time_limits
+    r19_unknown_calendar
     r19_unknown_output
     r19_unknown_role
     r19_unknown_start
@@ -110,6 +119,7 @@ scenarios! {
     r21_separate_from_leaves_nobody
     r22_business_days
     r22_calendar_is_gone
+    r22_documented_example
     r22_escalation
     r22_expired
     r22_stall_ends_with_its_step
@@ -136,6 +146,18 @@ scenarios! {
     r31_owner_is_asked
     r33_anyone_named_may_signal
     r34_all_in_one_second
+    r35_gone_once_voted
+    r39_why
+    r39_why_it_does_not_move
+    r53_add_approvers
+    r53_own_request
+    r53_reassign
+    r53_restart
+    r53_restart_that_lacks_input
+    r53_restart_where_nothing_is_ready
+    r53_retry
+    r53_retry_from_before
+    r53_stop
     r54_own_substitute
     r54_service_account
     rule02_groups_cannot_be_listed
@@ -156,14 +178,23 @@ scenarios! {
     rule11_ambiguous_partition
     rule11_double_click
     rule11_earlier_visit_signal
+    rule11_late_signal_and_later_changes
     rule11_required_comment
     rule11_same_second_as_a_step_closed
     rule11_same_second_as_an_administrator
     rule11_same_second_with_a_partition
     rule11_too_many_visits
     rule11_visits_and_loops
+    rule11_what_was_open_then
+    rule12_cancel_by_right
+    rule12_cancel_by_the_initiator
+    rule12_comment
+    rule12_not_after_execution
+    rule13_expired_leads_to_an_approval
+    rule13_faults
     rule13_rejection_leads_to_another_step
     rule13_silence_warns
+    rule14_all_subjects_and_stall
     rule15_broken_proof
     rule15_broken_proof_after_the_decision
     rule15_nothing_expires_unproven
@@ -171,6 +202,8 @@ scenarios! {
     rule15_stalled_step_expires
     rule16_once_per_visit
     rule26_object_gone
+    rule28_barred_approver
+    rule28_who_sees_what
 }
 
 #[test]
@@ -183,6 +216,14 @@ fn every_file_has_its_test() {
         .collect();
     let listed: BTreeSet<String> = LISTED.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(files, listed, "files of tests/scenarios (left) and the list in tests/scenarios.rs (right)");
+}
+
+#[test]
+fn the_documented_example_is_a_story() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect(path);
+    let story = read("tests/scenarios/r22_documented_example.yaml");
+    assert!(read("docs/scenarios.md").contains(&story), "docs/scenarios.md does not show this story:\n{story}");
 }
 
 /// Reads and plays one story.
