@@ -260,7 +260,7 @@ fn shape(written: &NodeCondition) -> Vec<(&'static str, String)> {
     let right = written.right.as_ref().filter(|right| !right.is_null());
     match right {
         None if !existence => {
-            faults.push((".right", format!("is missing; {operator:?} needs something to compare with")))
+            faults.push((".right", format!("is missing; {operator:?} needs something to compare with")));
         }
         Some(_) if existence => faults.push((".right", format!("{operator:?} compares with nothing; remove it"))),
         Some(right) => {

@@ -398,10 +398,10 @@ impl Run<'_> {
 
 /// The partition that the signal names, if it names one, is one of the step.
 pub(super) fn names_partition(signal: &Signal, visit: &StepVisit, step: &Step) -> Result<(), Refusal> {
-    let names: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
+    let known: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
     match &signal.spec.partition {
-        Some(named) if !names.contains(&named.as_str()) => {
-            let (step, known) = (&visit.node, names.join(", "));
+        Some(named) if !known.contains(&named.as_str()) => {
+            let (step, known) = (&visit.node, known.join(", "));
             let message = format!("spec.partition: step {step} has no partition {named}; partitions are {known}");
             Err((Reason::UnknownPartition, message))
         }

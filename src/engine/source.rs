@@ -150,8 +150,10 @@ impl Source {
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
         match self {
-            Self::User(_) | Self::Group(_) | Self::Role(_) => Vec::new(),
-            Self::Supervisor(SupervisorOf::Initiator | SupervisorOf::Approvers, _) => Vec::new(),
+            Self::User(_)
+            | Self::Group(_)
+            | Self::Role(_)
+            | Self::Supervisor(SupervisorOf::Initiator | SupervisorOf::Approvers, _) => Vec::new(),
             Self::Guarantor(of, _) => vec![Need::Role(*of)],
             Self::Supervisor(SupervisorOf::Subject, _) | Self::GuarantorOfSubject => vec![Need::Subjects],
             Self::Expression(expression) => input::needs(expression),

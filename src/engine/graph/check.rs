@@ -70,12 +70,12 @@ pub fn check(graph: &Graph, directory: &Snapshot) -> Vec<Fault> {
 
 fn groups_of_roles(rule: &Rule, place: &str, directory: &Snapshot) -> Vec<Fault> {
     let roles = rule.approvers.iter().filter_map(|source| match source {
-        Source::Role(role) => Some(role),
+        Source::Role(named) => Some(named),
         _ => None,
     });
-    let held = roles.filter_map(|role| {
-        let groups = directory.role_groups(role);
-        groups.first().map(|group| open_quorum(place, &format!("role {role} is held by group {group}")))
+    let held = roles.filter_map(|named| {
+        let groups = directory.role_groups(named);
+        groups.first().map(|group| open_quorum(place, &format!("role {named} is held by group {group}")))
     });
     held.collect()
 }

@@ -174,7 +174,7 @@ impl Edges<'_> {
 fn compile_timeout(approval: &Approval, place: &str, faults: &mut Vec<Fault>) -> Option<Timeout> {
     let timeout = approval.timeout.as_ref()?;
     let place = format!("{place}.approval.timeout");
-    let span = compile_span(&timeout.after, timeout.business_days, timeout.calendar.as_ref(), &place, faults)?;
+    let span = compile_span(timeout.after.as_ref(), timeout.business_days, timeout.calendar.as_ref(), &place, faults)?;
     let output = match timeout.output {
         TimeoutOutput::Expired => "expired",
         TimeoutOutput::Rejected => "rejected",
@@ -188,7 +188,7 @@ fn compile_escalations(approval: &Approval, place: &str, faults: &mut Vec<Fault>
     for (position, escalation) in approval.escalations.iter().enumerate() {
         let place = format!("{place}.approval.escalations[{position}]");
         let calendar = escalation.calendar.as_ref();
-        let span = compile_span(&escalation.after, escalation.business_days, calendar, &place, faults);
+        let span = compile_span(escalation.after.as_ref(), escalation.business_days, calendar, &place, faults);
         if escalation.approvers.is_empty() {
             faults.push(fault(&format!("{place}.approvers"), "nobody is named; name who is asked besides".to_owned()));
         }
@@ -206,7 +206,7 @@ fn compile_escalations(approval: &Approval, place: &str, faults: &mut Vec<Fault>
 }
 
 fn compile_span(
-    after: &Option<String>,
+    after: Option<&String>,
     days: Option<u32>,
     calendar: Option<&String>,
     place: &str,
