@@ -36,6 +36,7 @@ scenarios! {
     attack35_delegate_and_principal
     attack35_delegation_loop
     attack35_loop_to_the_initiator
+    attack38_pattern_bomb
     r02_condition_guarantor_exists
     r02_condition_role_attribute
     r02_condition_role_criticality
@@ -66,9 +67,11 @@ scenarios! {
     r07_supervisor_of_the_initiator
     r07_supervisor_of_the_subject
     r08_composition_of_a_role
+    r09_expression_yields_nobody
     r09_fallback_to_administrators
     r09_initiator_is_the_only_approver
     r09_no_approvers_in_a_loop
+    r09_no_guarantor
     r09_nobody_at_all
     r09_outcome_if_no_approvers
     r10_two_of_five
@@ -104,6 +107,7 @@ scenarios! {
     r19_unknown_calendar
     r19_unknown_output
     r19_unknown_role
+    r19_unknown_roles_anywhere
     r19_unknown_start
     r19_unreachable_nodes
     r20_all
