@@ -19,6 +19,8 @@ scenarios! {
     attack06_service_account
     attack06_service_account_as_administrator
     attack08_alias
+    attack08_requester_in_disguise
+    attack08_second_vote_in_disguise
     attack09_one_person_two_groups
     attack10_empty_role
     attack11_removed_before_counting
@@ -31,6 +33,10 @@ scenarios! {
     attack33_signal_after_expiry
     attack34_clock_goes_back
     attack34_clock_goes_forward
+    attack35_delegate_and_principal
+    attack35_delegation_loop
+    attack35_loop_to_the_initiator
+    attack38_pattern_bomb
     r02_condition_guarantor_exists
     r02_condition_role_attribute
     r02_condition_role_criticality
@@ -61,9 +67,11 @@ scenarios! {
     r07_supervisor_of_the_initiator
     r07_supervisor_of_the_subject
     r08_composition_of_a_role
+    r09_expression_yields_nobody
     r09_fallback_to_administrators
     r09_initiator_is_the_only_approver
     r09_no_approvers_in_a_loop
+    r09_no_guarantor
     r09_nobody_at_all
     r09_outcome_if_no_approvers
     r10_two_of_five
@@ -75,21 +83,31 @@ scenarios! {
     r16_no_operation
     r16_rejected_after_the_operation
     r16_rejected_before_the_operation
+    r17_conditions_finish_on_their_definition
     r17_definition_comes_later
     r17_definition_edited_while_running
+    r19_conditions
     r19_dangling_edge
     r19_duplicate_names
     r19_falling_into_an_end
+    r19_fields
+    r19_graph_as_a_whole
     r19_impossible_quorums
     r19_input_missing_process
     r19_input_missing_role
     r19_input_missing_subject
     r19_neither_or_both
+    r19_outputs
     r19_quorum_of_a_group
     r19_quorum_of_a_role_with_groups
     r19_rejection_may_not_approve
+    r19_sources
+    r19_starts_with_an_end
+    r19_time_limits
+    r19_unknown_calendar
     r19_unknown_output
     r19_unknown_role
+    r19_unknown_roles_anywhere
     r19_unknown_start
     r19_unreachable_nodes
     r20_all
@@ -105,15 +123,47 @@ scenarios! {
     r21_separate_from_leaves_nobody
     r22_business_days
     r22_calendar_is_gone
+    r22_documented_example
     r22_escalation
     r22_expired
     r22_stall_ends_with_its_step
     r22_timeout_approves
     r22_timeout_rejects
+    r23_chain
+    r23_deeper_than_five
+    r23_delegates_see_and_remark
+    r23_depth
+    r23_hand_over
+    r23_hand_over_lapses_with_the_right
+    r23_hand_over_of_an_open_source
+    r23_hand_over_of_one_partition
+    r23_handed_on
+    r23_handed_on_five_times
+    r23_limited_to_roles
+    r23_not_for_open_sources
+    r23_one_vote_of_both
+    r23_over_until
+    r23_separated_delegate
+    r23_standing_delegation
+    r23_to_whom
     r31_no_owner
     r31_owner_is_asked
     r33_anyone_named_may_signal
     r34_all_in_one_second
+    r35_gone_once_voted
+    r39_why
+    r39_why_it_does_not_move
+    r53_add_approvers
+    r53_own_request
+    r53_reassign
+    r53_restart
+    r53_restart_that_lacks_input
+    r53_restart_where_nothing_is_ready
+    r53_retry
+    r53_retry_from_before
+    r53_stop
+    r54_own_substitute
+    r54_service_account
     rule02_groups_cannot_be_listed
     rule03_contested_identities
     rule03_excluded_approvers
@@ -123,6 +173,7 @@ scenarios! {
     rule06_renamed_voter
     rule06_shrinking_directory
     rule07_approve_and_reject_same_second
+    rule07_changes_while_running
     rule07_order_of_creation
     rule07_role_lost_afterwards
     rule08_max_signal_age
@@ -131,14 +182,23 @@ scenarios! {
     rule11_ambiguous_partition
     rule11_double_click
     rule11_earlier_visit_signal
+    rule11_late_signal_and_later_changes
     rule11_required_comment
     rule11_same_second_as_a_step_closed
     rule11_same_second_as_an_administrator
     rule11_same_second_with_a_partition
     rule11_too_many_visits
     rule11_visits_and_loops
+    rule11_what_was_open_then
+    rule12_cancel_by_right
+    rule12_cancel_by_the_initiator
+    rule12_comment
+    rule12_not_after_execution
+    rule13_expired_leads_to_an_approval
+    rule13_faults
     rule13_rejection_leads_to_another_step
     rule13_silence_warns
+    rule14_all_subjects_and_stall
     rule15_broken_proof
     rule15_broken_proof_after_the_decision
     rule15_nothing_expires_unproven
@@ -146,6 +206,8 @@ scenarios! {
     rule15_stalled_step_expires
     rule16_once_per_visit
     rule26_object_gone
+    rule28_barred_approver
+    rule28_who_sees_what
 }
 
 #[test]
@@ -158,6 +220,14 @@ fn every_file_has_its_test() {
         .collect();
     let listed: BTreeSet<String> = LISTED.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(files, listed, "files of tests/scenarios (left) and the list in tests/scenarios.rs (right)");
+}
+
+#[test]
+fn the_documented_example_is_a_story() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect(path);
+    let story = read("tests/scenarios/r22_documented_example.yaml");
+    assert!(read("docs/scenarios.md").contains(&story), "docs/scenarios.md does not show this story:\n{story}");
 }
 
 /// Reads and plays one story.

@@ -49,26 +49,26 @@ impl Principal<'_> {
 }
 
 impl Substitutions<'_> {
-    /// Everybody for whom this person decides, nearest first.
+    /// Everybody for whom this person decides, nearest first; once for each set of roles. Nobody is reached past somebody who
+    /// may not decide: whoever asked for something cannot name who decides it instead of them.
     #[must_use]
-    pub fn principals(&self, delegate: &str) -> Vec<Principal<'_>> {
+    pub fn principals(&self, delegate: &str, may_decide: impl Fn(&str) -> bool) -> Vec<Principal<'_>> {
         let mut found: Vec<Principal<'_>> = Vec::new();
-        let mut seen = BTreeSet::from([delegate.to_owned()]);
+        let mut seen = BTreeSet::new();
         let mut level = vec![(delegate.to_owned(), Vec::new())];
         for _ in 0..MAX_DEPTH {
             let mut next = Vec::new();
             for (person, roles) in level {
                 for edge in self.principals.get(&person).into_iter().flatten() {
-                    if !seen.insert(edge.principal.clone()) {
-                        continue;
-                    }
+                    let username = edge.standing.username();
                     let mut roles: Vec<&[String]> = roles.clone();
                     if !edge.standing.spec.roles.is_empty() {
                         roles.push(&edge.standing.spec.roles);
                     }
-                    let username = edge.standing.username();
-                    found.push(Principal { person: edge.principal.clone(), username, roles: roles.clone() });
-                    next.push((edge.principal.clone(), roles));
+                    if seen.insert((edge.principal.clone(), roles.clone())) && may_decide(username) {
+                        found.push(Principal { person: edge.principal.clone(), username, roles: roles.clone() });
+                        next.push((edge.principal.clone(), roles));
+                    }
                 }
             }
             level = next;

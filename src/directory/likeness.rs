@@ -4,7 +4,8 @@
 use super::Snapshot;
 use unicode_security::skeleton;
 
-/// What a name looks like: upper and lower case, and letters that look the same, fall together.
+/// What a name looks like: upper and lower case, and letters that look the same, fall together. So do i and l, since each of
+/// them looks like the other in the other case.
 #[must_use]
 pub fn looks(name: &str) -> String {
     let lower = name.to_lowercase();

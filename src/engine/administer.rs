@@ -1,10 +1,11 @@
 //! Signals that are no votes: Comment, Cancel, Delegate, and what administrators may do (rules 5, 12; requirement R53).
 
 use super::advance::{Run, Standing};
+use super::graph::Rule;
 use super::judge::names_partition;
 use super::source::Source;
 use super::{Definition, Note, Reason, Refusal, Right, Signal};
-use crate::api::{Actor, CountedDecision, Decision, NamedApprovers, Outcome, SignalRef, StepVisit, TaskState};
+use crate::api::{Actor, CountedDecision, Decision, NamedApprovers, Outcome, SignalRef, StepVisit, TaskState, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 impl Run<'_> {
@@ -72,11 +73,12 @@ impl Run<'_> {
         let mut record = self.record(signal, actor, self.status.steps.last());
         "permission to administer".clone_into(&mut record.through);
         match decision {
+            Decision::Retry if self.failed_since(signal) => {}
             Decision::Reassign | Decision::AddApprovers => {
                 record.partition = self.named_task(signal)?;
                 record.approvers = self.named_approvers(signal)?;
             }
-            Decision::Retry if self.stalled.is_none() && self.stocks.iter().all(|stock| stock.failed().is_none()) => {
+            Decision::Retry => {
                 let message = "nothing failed here that could be tried again".to_owned();
                 return Err((Reason::NothingToRetry, message));
             }
@@ -98,6 +100,13 @@ impl Run<'_> {
             _ => {}
         }
         Ok(record)
+    }
+
+    /// Whether something fails in the visit that was open when the signal was made.
+    fn failed_since(&self, signal: &Signal) -> bool {
+        let fails = self.stalled.is_some() || self.stocks.iter().any(|stock| stock.failed().is_some());
+        let visit = self.status.steps.last().filter(|visit| self.names_current_step(signal, visit).is_ok());
+        fails && visit.is_some()
     }
 
     /// The open task that an administrator names; it may be left out while only one is open.
@@ -125,21 +134,27 @@ impl Run<'_> {
         }
     }
 
-    /// Whether somebody may remark on a task: whoever may see it.
+    /// Whether somebody may remark on a task that was open when they did: whoever may see it.
     pub(super) fn judge_comment(&self, signal: &Signal, actor: &Actor) -> Result<(), Refusal> {
         self.active(actor)?;
-        let Some((visit, step)) = self.current_step() else {
-            return Err((Reason::StepClosed, "people decide nothing at the moment".to_owned()));
+        let meant = |visit: &&StepVisit| {
+            signal.spec.step.as_ref().is_none_or(|named| *named == visit.node)
+                && signal.spec.visit.is_none_or(|named| named == visit.visit)
+                && self.open_since(visit) <= signal.created_at
+                && visit.left_at.as_ref().is_none_or(|left| signal.created_at <= seconds(left))
         };
-        self.names_current_step(signal, visit)?;
-        names_partition(signal, visit, step)?;
         let wanted = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
-        let rights = &signal.rights;
-        if step.partitions.iter().any(|rule| wanted(&rule.name) && self.may_view(&visit.node, rule, actor, rights)) {
-            return Ok(());
+        let mut refusal = (Reason::StepClosed, "no such step was open when this was sent".to_owned());
+        for visit in self.status.steps.iter().filter(meant) {
+            let Some(step) = self.graph().and_then(|graph| graph.step(&visit.node)) else { continue };
+            let seen = |rule: &Rule| self.may_view(&visit.node, rule, actor, &signal.rights);
+            if step.partitions.iter().any(|rule| wanted(&rule.name) && seen(rule)) {
+                return Ok(());
+            }
+            let message = format!("{} may not see step {}, and so may not comment on it", actor.username, visit.node);
+            refusal = names_partition(signal, visit, step).err().unwrap_or((Reason::NotAllowed, message));
         }
-        let message = format!("{} may not see step {}, and so may not comment on it", actor.username, visit.node);
-        Err((Reason::NotAllowed, message))
+        Err(refusal)
     }
 
     /// Carries out a signal that is no vote: it is recorded, and what follows from it follows.

@@ -1,5 +1,6 @@
 //! What becomes of an instance: start it, judge its signals, move it along its edges, end it.
 
+use super::before::place;
 use super::describe::{counted_message, outcome_word};
 use super::eligibility::{Asked, Judge};
 use super::graph::{Graph, GraphNode, Step, supplied};
@@ -230,7 +231,7 @@ impl<'a> Run<'a> {
             return None;
         }
         let mut signals: Vec<&Signal> = self.facts.signals.iter().collect();
-        signals.sort_by_key(|signal| (signal.created_at, rank(signal.spec.decision), &signal.uid));
+        signals.sort_by_key(|signal| place(signal));
         signals.dedup_by_key(|signal| &signal.uid);
         // What was recorded before; each signal of the batch is another one.
         let before: HashMap<&str, &CountedDecision> =
@@ -248,7 +249,8 @@ impl<'a> Run<'a> {
                 self.verdicts.push(Verdict { signal: reference, reason: Reason::Counted, message });
                 continue;
             }
-            let (reason, message) = match self.judge(signal) {
+            let then = self.before(signal).map_or(Ok(()), |before| before.judge(signal).map(|_| ()));
+            let (reason, message) = match then.and_then(|()| self.judge(signal)) {
                 Ok(Judged::Remark(message)) => (Reason::Counted, message),
                 Ok(Judged::Vote(vote)) => {
                     let message = counted_message(&vote.decision);
@@ -395,16 +397,6 @@ impl<'a> Run<'a> {
         let first =
             self.status.steps.first().is_some_and(|first| first.node == visit.node && first.visit == visit.visit);
         if first { self.facts.instance.created_at } else { seconds(&visit.entered_at) }
-    }
-}
-
-/// The order of signals within one second.
-fn rank(decision: Decision) -> u8 {
-    match decision {
-        Decision::Reject => 0,
-        Decision::Cancel | Decision::Stop => 1,
-        Decision::Delegate | Decision::Reassign | Decision::AddApprovers | Decision::Retry | Decision::Restart => 2,
-        Decision::Approve | Decision::Comment => 3,
     }
 }
 

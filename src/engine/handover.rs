@@ -95,8 +95,8 @@ impl<'a> Run<'a> {
                 return Ok(title);
             }
         }
-        for principal in self.substitutions().principals(&person) {
-            if handovers.contains_key(&principal.person) || judge.out(principal.username).is_some() {
+        for principal in self.substitutions().principals(&person, |username| judge.out(username).is_none()) {
+            if handovers.contains_key(&principal.person) {
                 continue;
             }
             let named = |asked: &&Asked| asked.people.contains_key(&principal.person) && principal.covers(asked.role());
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
             return false;
         }
         let person = self.facts.directory.person(&actor.username);
-        let represented = self.substitutions().principals(&person);
+        let represented = self.substitutions().principals(&person, |username| bygone.judge.out(username).is_none());
         let represents = |asked: &Asked| {
             let named = |person: &str| asked.people.contains_key(person);
             represented.iter().any(|principal| named(&principal.person) && principal.covers(asked.role()))

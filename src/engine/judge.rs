@@ -96,25 +96,22 @@ impl Run<'_> {
     pub(super) fn judge(&self, signal: &Signal) -> Result<Judged, Refusal> {
         let actor = self.proven_actor(signal)?;
         self.same_instance(signal)?;
+        if signal.spec.decision == Decision::Comment {
+            self.judge_comment(signal, actor)?;
+            return Ok(Judged::Remark(format!("comment of {} noted", actor.username)));
+        }
         if let Some(outcome) = self.status.outcome {
             return Err((Reason::StepClosed, format!("{} is finished: {outcome}", self.facts.instance.name)));
         }
         // Another replica may be carrying it out at this very moment.
-        let remark = matches!(signal.spec.decision, Decision::Comment | Decision::Retry);
-        if self.decided().is_some() || (self.at_execution() && !remark) {
+        if self.decided().is_some() || (self.at_execution() && signal.spec.decision != Decision::Retry) {
             return Err(self.carried_out());
         }
         match signal.spec.decision {
             Decision::Approve | Decision::Reject => self.judge_vote(signal, actor).map(Judged::Vote),
             Decision::Delegate => self.judge_delegate(signal, actor).map(Judged::Record),
-            Decision::Comment => {
-                self.judge_comment(signal, actor)?;
-                Ok(Judged::Remark(format!("comment of {} noted", actor.username)))
-            }
             Decision::Cancel => self.judge_cancel(signal, actor).map(Judged::Record),
-            Decision::Reassign | Decision::AddApprovers | Decision::Stop | Decision::Retry | Decision::Restart => {
-                self.judge_administrator(signal, actor).map(Judged::Record)
-            }
+            _ => self.judge_administrator(signal, actor).map(Judged::Record),
         }
     }
 
@@ -177,7 +174,7 @@ impl Run<'_> {
     /// The task that the actor handed over and now takes back, if that is what the signal says.
     fn taken_back(&self, signal: &Signal, actor: &Actor) -> Option<(&StepVisit, &Step, usize, Title)> {
         let to = self.facts.directory.resolve(signal.spec.delegate_to.as_deref()?);
-        if !self.facts.directory.same_person(to, &actor.username) {
+        if !self.facts.directory.same_person(to, &actor.username) || self.vote_of(&actor.username).is_some() {
             return None;
         }
         let (visit, step) = self.current_step()?;
@@ -294,7 +291,7 @@ impl Run<'_> {
                 );
                 Err((Reason::StepClosed, message))
             }
-            _ => Ok(()),
+            _ => self.closed_after(signal, visit),
         }
     }
 
@@ -402,10 +399,10 @@ impl Run<'_> {
 
 /// The partition that the signal names, if it names one, is one of the step.
 pub(super) fn names_partition(signal: &Signal, visit: &StepVisit, step: &Step) -> Result<(), Refusal> {
-    let partitions: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
+    let known: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
     match &signal.spec.partition {
-        Some(named) if !partitions.contains(&named.as_str()) => {
-            let (step, known) = (&visit.node, partitions.join(", "));
+        Some(named) if !known.contains(&named.as_str()) => {
+            let (step, known) = (&visit.node, known.join(", "));
             let message = format!("spec.partition: step {step} has no partition {named}; partitions are {known}");
             Err((Reason::UnknownPartition, message))
         }

@@ -9,7 +9,7 @@
 //! - `eligibility`: whom the sources mean at this moment, and who is barred
 //! - `stock`: who is left to decide, and when the administrators stand in
 //! - `handover`: who decides for whom
-//! - `judge`: what becomes of one vote; `administer`: of every other signal
+//! - `judge`: what becomes of one vote; `administer`: of every other signal; `before`: the order in which they are judged
 //! - `path`: the way along the edges; `time`: escalations and deadlines
 //! - [`advance()`]: what becomes of an instance
 //! - `describe`: where it stands, in words
@@ -20,6 +20,7 @@
 
 mod administer;
 mod advance;
+mod before;
 pub mod condition;
 mod describe;
 mod eligibility;

@@ -140,7 +140,8 @@ fn decision(decision: &CountedDecision) -> String {
 
 fn seen(seen: &Seen) -> String {
     let Seen { actor, decision, step, partition, visit, fields, comment } = seen;
-    let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    let fields = fields.concat();
     let comment = comment.as_ref().map(|comment| format!(" {comment:?}")).unwrap_or_default();
     format!("{actor} {decision:?} {step}/{partition}#{visit}{fields}{comment}")
 }

@@ -68,14 +68,14 @@ pub fn check(graph: &Graph, directory: &Snapshot) -> Vec<Fault> {
     faults
 }
 
-fn groups_of_roles(partition: &Rule, place: &str, directory: &Snapshot) -> Vec<Fault> {
-    let roles = partition.approvers.iter().filter_map(|source| match source {
-        Source::Role(role) => Some(role),
+fn groups_of_roles(rule: &Rule, place: &str, directory: &Snapshot) -> Vec<Fault> {
+    let roles = rule.approvers.iter().filter_map(|source| match source {
+        Source::Role(named) => Some(named),
         _ => None,
     });
-    let held = roles.filter_map(|role| {
-        let groups = directory.role_groups(role);
-        groups.first().map(|group| open_quorum(place, &format!("role {role} is held by group {group}")))
+    let held = roles.filter_map(|named| {
+        let groups = directory.role_groups(named);
+        groups.first().map(|group| open_quorum(place, &format!("role {named} is held by group {group}")))
     });
     held.collect()
 }
@@ -146,10 +146,11 @@ fn approval_by_rejection(graph: &Graph) -> Vec<Fault> {
         }
         for (output, target) in edges {
             let reached = reachable(graph, target.name(), |output| output != "approved");
-            let wrong = reached.iter().find(|node| {
+            let approves = |node: &&&str| {
                 graph.end(node) == Some(Outcome::Approved)
                     || matches!(graph.nodes.get(**node), Some(GraphNode::Execute(_)))
-            });
+            };
+            let wrong = reached.iter().filter(approves).min_by_key(|node| **node != target.name());
             let Some(wrong) = wrong else { continue };
             let what = if output == "rejected" { "a rejection" } else { "the end of its time" };
             let does = if graph.end(wrong).is_some() { "end Approved" } else { "carry the operation out" };

@@ -1,0 +1,87 @@
+//! The order of signals, and where an instance stood before one of them.
+//!
+//! A signal is judged once, against what came before it. After a crash between the status and the verdicts the whole batch is
+//! judged again, with what counted on record: whatever was refused then must be refused again, although a later signal has
+//! opened the way for it since. So a signal that is older than something on record is judged twice: as it would have been then,
+//! and as things are.
+
+use super::advance::Run;
+use super::stock::is_vote;
+use super::{Reason, Refusal, Signal};
+use crate::api::{CountedDecision, Decision, StepVisit, TaskState, seconds};
+
+/// The place of a signal in the order of rule 7: its second, what it is, its uid.
+pub(super) type Place<'s> = (i64, u8, &'s str);
+
+/// The place of a signal.
+pub(super) fn place(signal: &Signal) -> Place<'_> {
+    (signal.created_at, rank(signal.spec.decision), &signal.uid)
+}
+
+fn place_of(record: &CountedDecision) -> Place<'_> {
+    (seconds(&record.at), rank(record.decision), &record.signal.uid)
+}
+
+/// The order of signals within one second: rejections, then what ends or changes the task, then approvals.
+fn rank(decision: Decision) -> u8 {
+    match decision {
+        Decision::Reject => 0,
+        Decision::Cancel | Decision::Stop => 1,
+        Decision::Delegate | Decision::Reassign | Decision::AddApprovers | Decision::Retry | Decision::Restart => 2,
+        Decision::Approve | Decision::Comment => 3,
+    }
+}
+
+impl Run<'_> {
+    /// The instance as it stood in this visit before that signal; none when nothing has come after it.
+    pub(super) fn before(&self, signal: &Signal) -> Option<Self> {
+        let (visit, step) = self.current_step()?;
+        let (node, number) = (visit.node.clone(), visit.visit);
+        let later = |record: &CountedDecision| {
+            place_of(record) > place(signal) && record.step == node && record.visit == number
+        };
+        let levels = visit.escalate_at.iter().take(visit.escalated as usize);
+        let levels = levels.filter(|level| seconds(level) <= signal.created_at).count();
+        let escalated = u32::try_from(levels).unwrap_or(u32::MAX);
+        if escalated == visit.escalated && !self.status.decisions.iter().any(later) {
+            return None;
+        }
+        let mut run = Self::new(self.facts);
+        run.status = self.status.clone();
+        run.restarted = self.restarted;
+        run.status.decisions.retain(|record| !later(record));
+        if let Some(visit) = run.status.steps.last_mut() {
+            visit.escalated = escalated;
+        }
+        let decisions = &run.status.decisions;
+        for (task, rule) in run.status.tasks.iter_mut().zip(&step.partitions) {
+            let votes = decisions.iter().filter(|record| {
+                is_vote(record) && record.step == node && record.visit == number && record.partition == rule.name
+            });
+            let (approvals, rejections): (Vec<_>, Vec<_>) =
+                votes.partition(|record| record.decision == Decision::Approve);
+            task.approvals = u32::try_from(approvals.len()).unwrap_or(u32::MAX);
+            task.rejections = u32::try_from(rejections.len()).unwrap_or(u32::MAX);
+            if task.state == TaskState::Approved && task.approvals < task.required {
+                task.state = TaskState::Open;
+            }
+        }
+        run.take_stock();
+        Some(run)
+    }
+
+    /// A signal that is older than what closed the step before means that one, also within the second.
+    pub(super) fn closed_after(&self, signal: &Signal, visit: &StepVisit) -> Result<(), Refusal> {
+        let mut later = self.status.decisions.iter().filter(|record| place_of(record) > place(signal));
+        match later.find(|record| !(record.step == visit.node && record.visit == visit.visit)) {
+            None => Ok(()),
+            Some(record) => {
+                let message = format!(
+                    "it came before {} of {}, which opened visit {} of step {}: send it again",
+                    record.signal.name, record.actor, visit.visit, visit.node
+                );
+                Err((Reason::StepClosed, message))
+            }
+        }
+    }
+}
