@@ -44,7 +44,12 @@ use story::{CREATED_AT, Directory, Request, Story};
 /// So many stories, unless the environment says another number.
 fn config(cases: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: asked.unwrap_or(cases), failure_persistence: None, max_shrink_iters: 4096, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: asked.unwrap_or(cases),
+        failure_persistence: None,
+        max_shrink_iters: 4096,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
@@ -207,11 +212,11 @@ fn stories_are_varied() {
         ("outcome None", 8),
         ("output Some(\"approved\")", 20),
         ("output Some(\"restarted\")", 1),
-        ("output Some(\"then\")", 5),
+        ("output Some(\"then\")", 2),
         ("output Some(\"done\")", 1),
         ("escalated", 1),
-        ("counted Approve", 50),
-        ("counted Approve for somebody", 5),
+        ("counted Approve", 40),
+        ("counted Approve for somebody", 2),
         ("counted Delegate", 5),
         ("counted Reassign", 1),
         ("through administrators:", 3),

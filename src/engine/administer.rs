@@ -167,8 +167,9 @@ impl Run<'_> {
             Decision::Delegate | Decision::Reassign | Decision::AddApprovers => {
                 let reason = if decision == Decision::Delegate { "HandedOver" } else { "Reassigned" };
                 self.notes.push(note(reason, told));
-                self.take_stock();
-                None
+                // Who is asked now may be known although it was not before.
+                self.stalled = None;
+                self.proceed()
             }
             Decision::Approve | Decision::Reject | Decision::Comment => None,
         }

@@ -231,14 +231,14 @@ impl<'a> Run<'a> {
         let mut ended = None;
         for signal in signals {
             ended = self.pass_time(signal.created_at).or(ended);
-            if self.must_wait(signal) {
-                continue;
-            }
             let reference = SignalRef { name: signal.name.clone(), uid: signal.uid.clone() };
             // The decision was recorded, the verdict was not: a crash in between. What is recorded stands.
             if let Some(decision) = self.recorded(signal) {
                 let message = counted_message(decision);
                 self.verdicts.push(Verdict { signal: reference, reason: Reason::Counted, message });
+                continue;
+            }
+            if self.must_wait(signal) {
                 continue;
             }
             let (reason, message) = match self.judge(signal) {

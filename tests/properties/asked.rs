@@ -12,8 +12,10 @@ type Held = Result<(), TestCaseError>;
 
 /// Somebody, another one each time.
 pub fn somebody(number: usize) -> (Actor, BTreeSet<Right>) {
-    let groups = GROUPS.iter().enumerate().filter(|(at, _)| number >> at & 1 == 1).map(|(_, group)| (*group).to_owned());
-    let actor = Actor { username: USERS[number % USERS.len()].to_owned(), uid: String::new(), groups: groups.collect() };
+    let groups =
+        GROUPS.iter().enumerate().filter(|(at, _)| number >> at & 1 == 1).map(|(_, group)| (*group).to_owned());
+    let actor =
+        Actor { username: USERS[number % USERS.len()].to_owned(), uid: String::new(), groups: groups.collect() };
     let rights = [Right::Process("approve".to_owned()), Right::Administer];
     let rights = rights.into_iter().enumerate().filter(|(at, _)| number % (3 + at) == 0).map(|(_, right)| right);
     (actor, rights.collect())
@@ -61,7 +63,13 @@ pub fn told_the_truth(play: &Play, actor: &Actor, rights: &BTreeSet<Right>) -> H
         let verdict = verdict.expect("a verdict");
         match &task.may {
             Ok(through) => {
-                prop_assert!(verdict.reason.counted(), "told to decide through {}, but {}: {}", through, verdict.reason, verdict.message);
+                prop_assert!(
+                    verdict.reason.counted(),
+                    "told to decide through {}, but {}: {}",
+                    through,
+                    verdict.reason,
+                    verdict.message
+                );
                 prop_assert_eq!(task.state, TaskState::Open);
             }
             Err((reason, why)) => {
@@ -87,7 +95,11 @@ pub fn shown_to_the_right_people(play: &Play, actor: &Actor, rights: &BTreeSet<R
         }
         prop_assert!(own, "{} sees what they have no part in", actor.username);
         prop_assert!(shown.fields.is_empty(), "{} sees fields: {:?}", actor.username, shown.fields);
-        prop_assert!(shown.comment.is_none() || shown.decision == Decision::Reject, "{} sees a comment", actor.username);
+        prop_assert!(
+            shown.comment.is_none() || shown.decision == Decision::Reject,
+            "{} sees a comment",
+            actor.username
+        );
     }
     Ok(())
 }

@@ -49,7 +49,10 @@ pub fn simple_source() -> impl Strategy<Value = ApproverSource> {
 }
 
 fn source() -> impl Strategy<Value = ApproverSource> {
-    let type_ = || weighted(0.3, select(&["data", "money"][..])).prop_map(|type_| GuarantorType { type_: type_.map(str::to_owned) });
+    let type_ = || {
+        weighted(0.3, select(&["data", "money"][..]))
+            .prop_map(|type_| GuarantorType { type_: type_.map(str::to_owned) })
+    };
     let level = || weighted(0.4, 1..3u32);
     prop_oneof![
         12 => simple_source(),
@@ -99,16 +102,19 @@ fn span() -> impl Strategy<Value = (Option<String>, Option<u32>, Option<String>)
 }
 
 fn timeout() -> impl Strategy<Value = Timeout> {
-    let output = select(&[TimeoutOutput::Expired, TimeoutOutput::Expired, TimeoutOutput::Rejected, TimeoutOutput::Approved][..]);
-    (span(), output).prop_map(|((after, business_days, calendar), output)| Timeout { after, business_days, calendar, output })
-}
-
-fn escalations() -> impl Strategy<Value = Vec<Escalation>> {
-    let level = (span(), vec(level_source(), 1..3)).prop_map(|((after, business_days, calendar), approvers)| Escalation {
+    let output =
+        select(&[TimeoutOutput::Expired, TimeoutOutput::Expired, TimeoutOutput::Rejected, TimeoutOutput::Approved][..]);
+    (span(), output).prop_map(|((after, business_days, calendar), output)| Timeout {
         after,
         business_days,
         calendar,
-        approvers,
+        output,
+    })
+}
+
+fn escalations() -> impl Strategy<Value = Vec<Escalation>> {
+    let level = (span(), vec(level_source(), 1..3)).prop_map(|((after, business_days, calendar), approvers)| {
+        Escalation { after, business_days, calendar, approvers }
     });
     prop_oneof![4 => Just(Vec::new()), 1 => vec(level, 1..3)]
 }
@@ -240,10 +246,24 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
         ]
     };
     let named = || (weighted(0.5, name()), weighted(0.3, name()), weighted(0.3, name()), weighted(0.1, any::<u32>()));
-    let named = move || named().prop_map(|(user, group, role, level)| ApproverSource { user, group, role, level, ..ApproverSource::default() });
+    let named = move || {
+        named().prop_map(|(user, group, role, level)| ApproverSource {
+            user,
+            group,
+            role,
+            level,
+            ..ApproverSource::default()
+        })
+    };
     let sources = move || vec(prop_oneof![2 => named(), 1 => source()], 0..3);
-    let field = (name(), select(&[FieldType::CheckBox, FieldType::RadioButton, FieldType::Text][..]), vec(name(), 0..2), weighted(0.2, any::<bool>()));
-    let field = field.prop_map(|(name, type_, options, must_be)| Field { name, type_, options, must_be, ..Field::default() });
+    let field = (
+        name(),
+        select(&[FieldType::CheckBox, FieldType::RadioButton, FieldType::Text][..]),
+        vec(name(), 0..2),
+        weighted(0.2, any::<bool>()),
+    );
+    let field =
+        field.prop_map(|(name, type_, options, must_be)| Field { name, type_, options, must_be, ..Field::default() });
     let partition = (name(), sources(), quorum(), weighted(0.3, 0..3u32), sources(), vec(field, 0..2));
     let partition = partition.prop_map(|(name, approvers, required, rejections, viewers, fields)| Partition {
         name,
@@ -254,25 +274,35 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
         viewers,
         fields,
     });
-    let span = || (weighted(0.8, "[0-9]{1,3}(s|h|d|ms| fortnights)"), weighted(0.2, any::<u32>()), weighted(0.2, name()));
+    let span =
+        || (weighted(0.8, "[0-9]{1,3}(s|h|d|ms| fortnights)"), weighted(0.2, any::<u32>()), weighted(0.2, name()));
     let timeout = (span(), select(&[TimeoutOutput::Expired, TimeoutOutput::Approved][..]))
         .prop_map(|((after, business_days, calendar), output)| Timeout { after, business_days, calendar, output });
-    let level = (span(), sources())
-        .prop_map(|((after, business_days, calendar), approvers)| Escalation { after, business_days, calendar, approvers });
-    let approval = (vec(partition, 0..3), sources(), quorum(), vec(name(), 0..2), weighted(0.3, timeout), vec(level, 0..2));
-    let approval = approval.prop_map(|(partitions, approvers, required, separate_from, timeout, escalations)| Approval {
-        partitions,
+    let level = (span(), sources()).prop_map(|((after, business_days, calendar), approvers)| Escalation {
+        after,
+        business_days,
+        calendar,
         approvers,
-        required,
-        separate_from,
-        timeout,
-        escalations,
-        ..Approval::default()
     });
-    let type_ = select(&[ConditionType::RoleAttribute, ConditionType::GuarantorExists, ConditionType::RoleCriticality, ConditionType::IdentityAttribute, ConditionType::Expression][..]);
-    let operator = select(&[Operator::Equals, Operator::In, Operator::Matches, Operator::Exists, Operator::LessThan][..]);
+    let approval =
+        (vec(partition, 0..3), sources(), quorum(), vec(name(), 0..2), weighted(0.3, timeout), vec(level, 0..2));
+    let approval = approval.prop_map(|(partitions, approvers, required, separate_from, timeout, escalations)| {
+        Approval { partitions, approvers, required, separate_from, timeout, escalations, ..Approval::default() }
+    });
+    let type_ = select(
+        &[
+            ConditionType::RoleAttribute,
+            ConditionType::GuarantorExists,
+            ConditionType::RoleCriticality,
+            ConditionType::IdentityAttribute,
+            ConditionType::Expression,
+        ][..],
+    );
+    let operator =
+        select(&[Operator::Equals, Operator::In, Operator::Matches, Operator::Exists, Operator::LessThan][..]);
     let right = select(vec![Value::Null, json!(1), json!("("), json!(["a"]), json!({"a": 1})]);
-    let condition = (type_, weighted(0.5, name()), weighted(0.7, operator), weighted(0.7, right), weighted(0.3, select(WHETHER)));
+    let condition =
+        (type_, weighted(0.5, name()), weighted(0.7, operator), weighted(0.7, right), weighted(0.3, select(WHETHER)));
     let condition = condition.prop_map(|(type_, left, operator, right, expression)| NodeCondition {
         type_,
         left,
@@ -285,7 +315,8 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let end = select(&[EndOutcome::Approved, EndOutcome::Rejected, EndOutcome::Expired][..])
         .prop_map(|outcome| End { outcome });
     let output = select(&["approved", "rejected", "expired", "then", "else", "done", ""][..]).prop_map(str::to_owned);
-    let kinds = (weighted(0.6, approval), weighted(0.2, condition), weighted(0.1, Just(Execute {})), weighted(0.2, end));
+    let kinds =
+        (weighted(0.6, approval), weighted(0.2, condition), weighted(0.1, Just(Execute {})), weighted(0.2, end));
     let node = (name(), kinds, btree_map(output, name(), 0..3)).prop_map(
         |(name, (approval, condition, execute, end), next)| Node {
             name,

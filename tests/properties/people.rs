@@ -3,7 +3,7 @@
 
 use super::play::Play;
 use super::rules::{behind, step_of};
-use super::story::{ALIASES, ROBOT, identity_name, may_be, person};
+use super::story::{ALIASES, ROBOT, alike, identity_name, person};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use quorate::api::{Actor, CountedDecision, Decision, SelfApproval, SupervisorOf, WorkflowInstanceStatus};
@@ -28,7 +28,11 @@ pub fn rightly_counted(play: &Play, plan: &Plan, number: usize, decision: &Count
     );
     if administers {
         prop_assert!(signal.rights.contains(&Right::Administer), "{} may not administer", decision.actor);
-        prop_assert!(decision.decision == Decision::Stop || !is_own(play, &decision.actor), "{} administered their own request", decision.actor);
+        prop_assert!(
+            decision.decision == Decision::Stop || !is_own(play, &decision.actor),
+            "{} administered their own request",
+            decision.actor
+        );
     }
     if decision.decision == Decision::Cancel {
         let own = play.story.request.initiator.is_some_and(|initiator| person(initiator) == person(&decision.actor));
@@ -39,7 +43,7 @@ pub fn rightly_counted(play: &Play, plan: &Plan, number: usize, decision: &Count
     }
     let step = step_of(play, &plan.status, decision).expect("votes are cast in steps");
     for person in behind(decision) {
-        let barred = play.story.request.excluded.iter().any(|excluded| may_be(excluded) == may_be(person));
+        let barred = play.story.request.excluded.iter().any(|excluded| alike(excluded, person));
         prop_assert!(!barred, "{} is excluded, and counted", person);
         if step.self_approval == SelfApproval::Forbid {
             prop_assert!(!is_own(play, person), "{} decided about themselves", person);
@@ -49,7 +53,8 @@ pub fn rightly_counted(play: &Play, plan: &Plan, number: usize, decision: &Count
     let before = &plan.status.decisions[..number];
     let rule = step.partitions.iter().find(|rule| rule.name == decision.partition).expect("a partition");
     let sources = sources(play, step, before, decision, &rule.approvers);
-    let named: Vec<&Source> = sources.iter().filter(|(label, _)| *label == decision.through).map(|(_, source)| source).collect();
+    let named: Vec<&Source> =
+        sources.iter().filter(|(label, _)| *label == decision.through).map(|(_, source)| source).collect();
     // Whoever takes a task back was entitled to hand it over; the sources may have changed since.
     let to = decision.delegate_to.as_deref().map(|to| person(to.strip_prefix("id-").unwrap_or(to)));
     if decision.decision == Decision::Delegate && to == Some(person(&decision.actor)) {
@@ -74,11 +79,17 @@ pub fn rightly_counted(play: &Play, plan: &Plan, number: usize, decision: &Count
 
 fn is_own(play: &Play, username: &str) -> bool {
     let request = &play.story.request;
-    request.initiator.iter().chain(&request.subjects).any(|own| may_be(own) == may_be(username))
+    request.initiator.iter().chain(&request.subjects).any(|own| alike(own, username))
 }
 
 /// The sources that a task asked when the decision was made, with what they are called.
-fn sources(play: &Play, step: &Step, before: &[CountedDecision], decision: &CountedDecision, written: &[Source]) -> Vec<(String, Source)> {
+fn sources(
+    play: &Play,
+    step: &Step,
+    before: &[CountedDecision],
+    decision: &CountedDecision,
+    written: &[Source],
+) -> Vec<(String, Source)> {
     let mut asked: Vec<(String, Source)> = written.iter().map(|source| (source.to_string(), source.clone())).collect();
     let place = |decision: &CountedDecision| (decision.step.clone(), decision.visit, decision.partition.clone());
     for change in before.iter().filter(|change| place(change) == place(decision)) {
@@ -106,7 +117,8 @@ fn sources(play: &Play, step: &Step, before: &[CountedDecision], decision: &Coun
 fn holder<'a>(before: &'a [CountedDecision], decision: &CountedDecision, principal: &str) -> Option<&'a str> {
     let mut holder = None;
     for earlier in before.iter().filter(|earlier| earlier.decision == Decision::Delegate) {
-        let same = (&earlier.step, earlier.visit, &earlier.partition) == (&decision.step, decision.visit, &decision.partition);
+        let same =
+            (&earlier.step, earlier.visit, &earlier.partition) == (&decision.step, decision.visit, &decision.partition);
         let theirs = person(earlier.on_behalf_of.as_ref().unwrap_or(&earlier.actor)) == person(principal);
         if same && theirs {
             let to = earlier.delegate_to.as_deref()?;
@@ -121,7 +133,11 @@ fn represents(play: &Play, delegate: &str, principal: &str) -> bool {
     let resolve = |name: &str| person(name.strip_prefix("id-").unwrap_or(name)).to_owned();
     let mut reached = BTreeSet::from([person(delegate).to_owned()]);
     for _ in 0..5 {
-        let valid = play.directory.delegations.iter().filter(|standing| within(play, standing.spec.from.as_ref(), standing.spec.until.as_ref()));
+        let valid = play
+            .directory
+            .delegations
+            .iter()
+            .filter(|standing| within(play, standing.spec.from.as_ref(), standing.spec.until.as_ref()));
         let more: Vec<String> = valid
             .filter(|standing| reached.contains(&resolve(&standing.spec.to)))
             .filter_map(|standing| Some(person(&standing.spec.principal.as_ref()?.username).to_owned()))
@@ -153,20 +169,26 @@ pub fn names(play: &Play, source: &Source, actor: &Actor, rights: &BTreeSet<Righ
                 RoleOf::Superior => &spec.superior_role,
                 RoleOf::Sub => &spec.sub_role,
             };
-            let listed = role.as_ref().and_then(|role| play.directory.roles.get(role)).map(|role| role.guarantors.as_slice());
-            listed.unwrap_or_default().iter().filter(|guarantor| type_.is_none() || guarantor.type_ == *type_).any(|guarantor| {
-                guarantor.identity.as_ref().is_some_and(is_own)
-                    || guarantor.role.as_ref().is_some_and(|role| granted(play, actor).contains(role.as_str()))
-            })
+            let listed =
+                role.as_ref().and_then(|role| play.directory.roles.get(role)).map(|role| role.guarantors.as_slice());
+            listed.unwrap_or_default().iter().filter(|guarantor| type_.is_none() || guarantor.type_ == *type_).any(
+                |guarantor| {
+                    guarantor.identity.as_ref().is_some_and(is_own)
+                        || guarantor.role.as_ref().is_some_and(|role| granted(play, actor).contains(role.as_str()))
+                },
+            )
         }
         Source::GuarantorOfSubject => {
-            let people = play.spec.subjects.iter().filter_map(|subject| play.directory.identities.get(&identity(subject)?));
+            let people =
+                play.spec.subjects.iter().filter_map(|subject| play.directory.identities.get(&identity(subject)?));
             people.flat_map(|person| &person.guarantors).any(is_own)
         }
         Source::Supervisor(of, level) => {
             let whose: Vec<&str> = match of {
                 SupervisorOf::Subject => play.spec.subjects.iter().map(String::as_str).collect(),
-                SupervisorOf::Initiator => play.spec.initiator.iter().map(|initiator| initiator.username.as_str()).collect(),
+                SupervisorOf::Initiator => {
+                    play.spec.initiator.iter().map(|initiator| initiator.username.as_str()).collect()
+                }
                 SupervisorOf::Approvers => return true,
             };
             let mut at: BTreeSet<String> = whose.into_iter().filter_map(identity).collect();
@@ -224,13 +246,22 @@ fn granted<'a>(play: &'a Play, actor: &Actor) -> BTreeSet<&'a str> {
 
 /// Whether any source by which somebody may see what a partition records names them, as far as it can be told: too many rather
 /// than too few.
-pub fn may_see(play: &Play, status: &WorkflowInstanceStatus, decision: &CountedDecision, person: &Actor, rights: &BTreeSet<Right>) -> bool {
+pub fn may_see(
+    play: &Play,
+    status: &WorkflowInstanceStatus,
+    decision: &CountedDecision,
+    person: &Actor,
+    rights: &BTreeSet<Right>,
+) -> bool {
     if rights.contains(&Right::Administer) {
         return true;
     }
     let Some(step) = play.graph_of(status).and_then(|graph| graph.step(&decision.step)) else { return false };
     let Some(rule) = step.partitions.iter().find(|rule| rule.name == decision.partition) else { return false };
-    let later = status.decisions.iter().filter(|other| (&other.step, &other.partition) == (&decision.step, &decision.partition));
+    let later = status
+        .decisions
+        .iter()
+        .filter(|other| (&other.step, &other.partition) == (&decision.step, &decision.partition));
     let added = later.flat_map(|decision| &decision.approvers).filter_map(Source::named);
     let escalated = step.escalations.iter().flat_map(|level| level.approvers.iter().cloned());
     let written = rule.approvers.iter().chain(&rule.viewers).chain(&play.settings.administrators).cloned();

@@ -1,7 +1,7 @@
 //! Plays a story as the operator does: the status is fed back, a signal is judged until it has a verdict.
 
-use super::story::{CREATED_AT, Change, Directory, Event, Fill, MARKER, Sent, Story, USERS, identity_name};
 use super::rules;
+use super::story::{CREATED_AT, Change, Directory, Event, Fill, MARKER, Sent, Story, USERS, identity_name};
 use jiff::Timestamp;
 use proptest::test_runner::TestCaseError;
 use quorate::api::{
@@ -34,7 +34,6 @@ pub struct Play<'s> {
     pub status: WorkflowInstanceStatus,
     pub unjudged: Vec<Signal>,
     pub sent: BTreeMap<String, Signal>,
-    recorded: Vec<Signal>,
     /// How many approvals each task needs, as far as it was seen: by step, visit and partition.
     pub required: BTreeMap<(String, u32, String), u32>,
     /// The graphs that it ran on: at the start, and after each restart.
@@ -74,7 +73,6 @@ impl<'s> Play<'s> {
             status: WorkflowInstanceStatus::default(),
             unjudged: Vec::new(),
             sent: BTreeMap::new(),
-            recorded: Vec::new(),
             required: BTreeMap::new(),
             ran_on: Vec::new(),
         }
@@ -123,8 +121,9 @@ impl<'s> Play<'s> {
                 self.directory.delegations.pop();
             }
             Change::Calendars(present) => self.directory.calendars = present,
-            Change::Proof(true) => self.proof = Proof::Since(self.now - 1),
-            Change::Proof(false) => self.proof = Proof::Broken("no policy".to_owned()),
+            Change::Proof(None) => self.proof = Proof::Since(CREATED_AT - 10),
+            Change::Proof(Some(true)) => self.proof = Proof::Since(self.now - 1),
+            Change::Proof(Some(false)) => self.proof = Proof::Broken("no policy".to_owned()),
             Change::Object(object) => self.object = object,
             Change::Edit(current) => self.current = current,
             Change::Snapshot(readable) => self.snapshot = readable,
@@ -142,7 +141,9 @@ impl<'s> Play<'s> {
         let fields = match sent.fields {
             Fill::None => BTreeMap::new(),
             Fill::Right => self.asked(sent.partition).map(filled_in).unwrap_or_default(),
-            Fill::Wrong => BTreeMap::from([("number".to_owned(), format!("{MARKER} 1")), ("note".to_owned(), MARKER.to_owned())]),
+            Fill::Wrong => {
+                BTreeMap::from([("number".to_owned(), format!("{MARKER} 1")), ("note".to_owned(), MARKER.to_owned())])
+            }
         };
         let spec = ApprovalSignalSpec {
             instance: "request".to_owned(),
@@ -184,7 +185,8 @@ impl<'s> Play<'s> {
     }
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        let spec = serde_json::from_str::<BusinessCalendarSpec>(r#"{"timeZone": "Europe/Prague"}"#).expect("a calendar");
+        let spec =
+            serde_json::from_str::<BusinessCalendarSpec>(r#"{"timeZone": "Europe/Prague"}"#).expect("a calendar");
         let calendars = self.directory.calendars.then(|| ("office".to_owned(), Calendar::compile(&spec)));
         let identities = self.directory.identities.iter().map(|(name, spec)| (name.as_str(), spec));
         let roles = self.directory.roles.iter().map(|(name, spec)| (name.as_str(), spec));
@@ -203,6 +205,8 @@ impl<'s> Play<'s> {
 
     pub fn ask<T>(&self, status: &WorkflowInstanceStatus, signals: &[Signal], question: impl Fn(&Facts<'_>) -> T) -> T {
         let directory = self.snapshot();
+        let open: BTreeSet<&String> = signals.iter().map(|signal| &signal.uid).collect();
+        let recorded: Vec<Signal> = self.sent.values().filter(|signal| !open.contains(&signal.uid)).cloned().collect();
         let faulty: Vec<Vec<Fault>> = self.graphs.iter().map(|graph| faults(graph, &directory)).collect();
         let names = ["workflow-0", "workflow-1"];
         let usable = |position: usize| match &self.graphs[position] {
@@ -212,7 +216,9 @@ impl<'s> Play<'s> {
         // Whether it works in this directory only matters to those that are about to start.
         let current = || match self.current {
             None => Definition::Missing("there is no definition".to_owned()),
-            Some(position) if !faulty[position].is_empty() => Definition::Faulty { name: "definition", faults: &faulty[position] },
+            Some(position) if !faulty[position].is_empty() => {
+                Definition::Faulty { name: "definition", faults: &faulty[position] }
+            }
             Some(position) => usable(position),
         };
         let running = status.revision.as_ref().and_then(|revision| names.iter().position(|name| name == revision));
@@ -222,12 +228,18 @@ impl<'s> Play<'s> {
             None => current(),
         };
         question(&Facts {
-            instance: Instance { name: "request", uid: "uid-1", generation: Some(1), created_at: CREATED_AT, spec: &self.spec },
+            instance: Instance {
+                name: "request",
+                uid: "uid-1",
+                generation: Some(1),
+                created_at: CREATED_AT,
+                spec: &self.spec,
+            },
             status,
             definition,
             newest: Some(current()),
             signals,
-            recorded: &self.recorded,
+            recorded: &recorded,
             seen_until: self.now - self.lag,
             directory: &directory,
             settings: &self.settings,
@@ -267,7 +279,7 @@ impl<'s> Play<'s> {
     pub fn take_over(&mut self, plan: Plan) -> bool {
         let judged: BTreeSet<&String> = plan.verdicts.iter().map(|verdict| &verdict.signal.uid).collect();
         let changed = plan.status != self.status || !judged.is_empty();
-        self.recorded.extend(self.unjudged.extract_if(.., |signal| judged.contains(&signal.uid)));
+        self.unjudged.retain(|signal| !judged.contains(&signal.uid));
         self.status = plan.status;
         changed
     }
