@@ -9,6 +9,8 @@ testbed := '$(built)/debug/examples/testbed'
 helm := target/cluster/bin/helm
 deny := target/tools/bin/cargo-deny
 deny_version := 0.20.2
+fuzz_version := 0.13.2
+fuzz := $(or $(shell command -v cargo-fuzz),target/tools/bin/cargo-fuzz)
 
 # Every shell sets USER: only one given to make counts. GROUPS likewise.
 given = $(if $(filter command line,$(origin $(1))),$(value $(1)))
@@ -64,6 +66,17 @@ bench: tools cargo ## Measure the operator against a real control plane
 	cargo build --release --bin quorate --example testbed
 	@exec '$(built)/release/examples/testbed' bench
 
+# Without sanitizers: there is no unsafe code to find faults in, and so it needs no nightly compiler.
+.PHONY: fuzz
+fuzz: cargo $(fuzz) ## Look for what breaks Quorate; TARGET=definition, story or cel, for SECONDS=60
+	@mkdir -p fuzz/found/$(fuzz_target)
+	PATH="$(dir $(abspath $(fuzz))):$$PATH" cargo $(nightly) fuzz run --sanitizer none $(fuzz_target) \
+	  fuzz/found/$(fuzz_target) fuzz/corpus/$(fuzz_target) $(if $(filter story,$(fuzz_target)),tests/scenarios) \
+	  -- -max_total_time=$(or $(call given,SECONDS),60) -timeout=20 -max_len=8192 -only_ascii=0
+
+fuzz_target = $(or $(call given,TARGET),story)
+nightly = $(shell rustup toolchain list 2>/dev/null | grep -q ^nightly && echo +nightly)
+
 .PHONY: crds
 crds: cargo ## Write crds/ anew from src/api
 	cargo run --quiet --bin quorate -- crds
@@ -90,6 +103,9 @@ cargo:
 
 $(deny): | cargo
 	cargo install --locked cargo-deny --version $(deny_version) --root target/tools
+
+target/tools/bin/cargo-fuzz: | cargo
+	cargo install --locked cargo-fuzz --version $(fuzz_version) --root target/tools
 
 .PHONY: help
 help: ## List all this

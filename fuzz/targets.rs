@@ -22,7 +22,10 @@ pub fn definition(data: &[u8]) {
     let graph = match compile(&spec) {
         Err(faults) => {
             assert!(!faults.is_empty(), "refused without a fault");
-            assert!(faults.iter().all(|fault| fault.place.starts_with("spec.") && !fault.message.is_empty()), "{faults:?}");
+            assert!(
+                faults.iter().all(|fault| fault.place.starts_with("spec.") && !fault.message.is_empty()),
+                "{faults:?}"
+            );
             return;
         }
         Ok(graph) => graph,

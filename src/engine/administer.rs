@@ -162,6 +162,7 @@ impl Run<'_> {
         let (decision, actor) = (record.decision, record.actor.clone());
         let told = super::describe::counted_message(&record);
         self.status.decisions.push(record);
+        self.recorded();
         let note = |reason, message| Note { warning: false, reason, message };
         match decision {
             Decision::Cancel => Some(self.stop(Outcome::Cancelled, "Withdrawn", format!("{actor} withdrew it"))),
@@ -174,8 +175,9 @@ impl Run<'_> {
             Decision::Delegate | Decision::Reassign | Decision::AddApprovers => {
                 let reason = if decision == Decision::Delegate { "HandedOver" } else { "Reassigned" };
                 self.notes.push(note(reason, told));
-                self.take_stock();
-                None
+                // Who is asked now may be known although it was not before.
+                self.stalled = None;
+                self.proceed()
             }
             Decision::Approve | Decision::Reject | Decision::Comment => None,
         }

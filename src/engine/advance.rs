@@ -1,6 +1,6 @@
 //! What becomes of an instance: start it, judge its signals, move it along its edges, end it.
 
-use super::before::place;
+use super::before::{newest, place};
 use super::describe::{counted_message, outcome_word};
 use super::eligibility::{Asked, Judge};
 use super::graph::{Graph, GraphNode, Step, supplied};
@@ -48,6 +48,8 @@ pub(super) struct Run<'a> {
     pub(super) bygone: RefCell<HashMap<(String, u32), Rc<Bygone<'a>>>>,
     /// The administrators, once they were needed.
     pub(super) administrators: Option<Vec<Asked>>,
+    /// The place of the newest record in the order of signals.
+    pub(super) newest: Option<(i64, u8, String)>,
     /// Why it cannot go on although nobody is asked.
     pub(super) stalled: Option<Stall>,
     /// The graph since a restart.
@@ -94,6 +96,7 @@ impl<'a> Run<'a> {
             substitutions: OnceCell::new(),
             bygone: RefCell::default(),
             administrators: None,
+            newest: newest(&facts.status.decisions),
             stalled: None,
             restarted: None,
             verdicts: Vec::new(),
@@ -239,14 +242,14 @@ impl<'a> Run<'a> {
         let mut ended = None;
         for signal in signals {
             ended = self.pass_time(signal.created_at).or(ended);
-            if self.must_wait(signal) {
-                continue;
-            }
             let reference = SignalRef { name: signal.name.clone(), uid: signal.uid.clone() };
             // The decision was recorded, the verdict was not: a crash in between. What is recorded stands.
             if let Some(decision) = before.get(signal.uid.as_str()) {
                 let message = counted_message(decision);
                 self.verdicts.push(Verdict { signal: reference, reason: Reason::Counted, message });
+                continue;
+            }
+            if self.must_wait(signal) {
                 continue;
             }
             let then = self.before(signal).map_or(Ok(()), |before| before.judge(signal).map(|_| ()));
@@ -281,6 +284,7 @@ impl<'a> Run<'a> {
             (task.rejections >= rejections).then_some(TaskState::Rejected)
         };
         self.status.decisions.push(vote.decision);
+        self.recorded();
         self.voted();
         match task_state {
             None => {}

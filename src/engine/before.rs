@@ -22,6 +22,11 @@ fn place_of(record: &CountedDecision) -> Place<'_> {
     (seconds(&record.at), rank(record.decision), &record.signal.uid)
 }
 
+/// The place of the newest of these records.
+pub(super) fn newest(decisions: &[CountedDecision]) -> Option<(i64, u8, String)> {
+    decisions.iter().map(place_of).max().map(|(second, rank, uid)| (second, rank, uid.to_owned()))
+}
+
 /// The order of signals within one second: rejections, then what ends or changes the task, then approvals.
 fn rank(decision: Decision) -> u8 {
     match decision {
@@ -35,6 +40,9 @@ fn rank(decision: Decision) -> u8 {
 impl Run<'_> {
     /// The instance as it stood in this visit before that signal; none when nothing has come after it.
     pub(super) fn before(&self, signal: &Signal) -> Option<Self> {
+        if self.is_newest(signal) && !self.called_since(signal) {
+            return None;
+        }
         let (visit, step) = self.current_step()?;
         let (node, number) = (visit.node.clone(), visit.visit);
         let later = |record: &CountedDecision| {
@@ -70,8 +78,33 @@ impl Run<'_> {
         Some(run)
     }
 
+    /// Whether nothing on record comes after that signal: the usual case, told without a look at every record.
+    fn is_newest(&self, signal: &Signal) -> bool {
+        let (second, rank, uid) = place(signal);
+        self.newest.as_ref().is_none_or(|newest| (newest.0, newest.1, newest.2.as_str()) <= (second, rank, uid))
+    }
+
+    /// Whether a level of escalation was called after that signal was made.
+    fn called_since(&self, signal: &Signal) -> bool {
+        let visit = self.current_step().map(|(visit, _)| visit);
+        let mut levels = visit.into_iter().flat_map(|visit| visit.escalate_at.iter().take(visit.escalated as usize));
+        levels.any(|level| seconds(level) > signal.created_at)
+    }
+
+    /// Takes note of what has been recorded last.
+    pub(super) fn recorded(&mut self) {
+        let Some((second, rank, uid)) = self.status.decisions.last().map(place_of) else { return };
+        let place = (second, rank, uid.to_owned());
+        if self.newest.as_ref().is_none_or(|newest| *newest < place) {
+            self.newest = Some(place);
+        }
+    }
+
     /// A signal that is older than what closed the step before means that one, also within the second.
     pub(super) fn closed_after(&self, signal: &Signal, visit: &StepVisit) -> Result<(), Refusal> {
+        if self.is_newest(signal) {
+            return Ok(());
+        }
         let mut later = self.status.decisions.iter().filter(|record| place_of(record) > place(signal));
         match later.find(|record| !(record.step == visit.node && record.visit == visit.visit)) {
             None => Ok(()),

@@ -3,9 +3,8 @@
 
 use super::advance::Run;
 use super::graph::{DEFAULT_PARTITION, GraphNode};
-use super::judge::denial;
-use super::{Facts, Reason, Right};
-use crate::api::{Actor, Field, TaskState, condition};
+use super::{Facts, Reason, Right, Signal};
+use crate::api::{Actor, ApprovalSignalSpec, Field, TaskState, condition};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -73,20 +72,24 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
                     ))
                 })
                 .collect();
-            let sources: Vec<&str> = task.approvers.iter().map(|asked| asked.source.as_str()).collect();
-            let may = if task.state != TaskState::Open {
-                Err((Reason::StepClosed, format!("partition {} of step {} is decided", task.partition, task.step)))
-            } else if let Some(vote) = run.vote_of(&person.username) {
-                Err(run.decided_before(vote, visit, &person.username))
-            } else {
-                let title = run.title(stock, person, rights);
-                title
-                    .map(|title| match title.on_behalf_of {
-                        Some(principal) => format!("{} of {principal}", title.through),
-                        None => title.through,
-                    })
-                    .map_err(|denied| denial(&task.step, &person.username, denied, &sources))
+            // What the verdict on a signal that names this very task would say.
+            let named = ApprovalSignalSpec {
+                step: Some(task.step.clone()),
+                visit: Some(task.visit),
+                partition: Some(task.partition.clone()),
+                ..ApprovalSignalSpec::default()
             };
+            let signal = Signal {
+                name: String::new(),
+                uid: String::new(),
+                created_at: run.now.as_second().max(facts.instance.created_at),
+                spec: named,
+                rights: rights.clone(),
+            };
+            let may = run.task_of(&signal, person).map(|(_, _, _, title)| match title.on_behalf_of {
+                Some(principal) => format!("{} of {principal}", title.through),
+                None => title.through,
+            });
             let rule = step.partitions.iter().find(|rule| rule.name == task.partition);
             tasks.push(TaskExplanation {
                 step: task.step.clone(),

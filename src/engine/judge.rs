@@ -189,7 +189,7 @@ impl Run<'_> {
     }
 
     /// The task that a signal is about, and the right by which its actor may decide it.
-    fn task_of(&self, signal: &Signal, actor: &Actor) -> Result<(&StepVisit, &Step, usize, Title), Refusal> {
+    pub(super) fn task_of(&self, signal: &Signal, actor: &Actor) -> Result<(&StepVisit, &Step, usize, Title), Refusal> {
         let Some((visit, step)) = self.current_step() else {
             return Err(self.nothing_open(signal));
         };
@@ -411,7 +411,7 @@ pub(super) fn names_partition(signal: &Signal, visit: &StepVisit, step: &Step) -
 }
 
 /// Why somebody may not decide a step, for them to read.
-pub(super) fn denial(node: &str, user: &str, denied: Denied, asked: &[&str]) -> Refusal {
+fn denial(node: &str, user: &str, denied: Denied, asked: &[&str]) -> Refusal {
     match denied {
         Denied::SelfApproval(why) => {
             (Reason::SelfApproval, format!("{user} {why} and may not decide step {node}; somebody else has to"))

@@ -94,8 +94,8 @@ fn role() -> impl Strategy<Value = BusinessRoleSpec> {
 
 /// Chains and loops come by themselves: there are few people.
 fn delegation() -> impl Strategy<Value = Standing> {
-    let moment = || weighted(0.2, -20..40i64);
-    let principal = prop_oneof![4 => select(USERS), 1 => select(ALIASES)];
+    let moment = || weighted(0.15, -20..40i64);
+    let principal = prop_oneof![3 => select(&USERS[..KNOWN]), 1 => select(USERS), 1 => select(ALIASES)];
     let to = prop_oneof![
         3 => select(USERS).prop_map(str::to_owned),
         1 => select(&USERS[..KNOWN]).prop_map(identity_name),
@@ -119,7 +119,7 @@ fn delegation() -> impl Strategy<Value = Standing> {
 }
 
 pub fn directory() -> impl Strategy<Value = Directory> {
-    let delegations = prop_oneof![1 => Just(Vec::new()), 1 => vec(delegation(), 1..5)];
+    let delegations = prop_oneof![1 => Just(Vec::new()), 3 => vec(delegation(), 1..6)];
     (vec(identity(), KNOWN), vec(role(), ROLES.len()), delegations, weighted(0.9, Just(()))).prop_map(
         |(people, roles, delegations, calendars)| {
             let identities = people.into_iter().enumerate().map(|(number, spec)| {
@@ -138,11 +138,14 @@ pub fn directory() -> impl Strategy<Value = Directory> {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let anybody: Vec<&'static str> = USERS.iter().chain(USERS).chain(ALIASES).chain(&[ROBOT]).copied().collect();
+    let anybody: Vec<&'static str> = {
+        let known = &USERS[..KNOWN];
+        known.iter().chain(known).chain(known).chain(USERS).chain(ALIASES).chain(&[ROBOT]).copied().collect()
+    };
     let decision = prop_oneof![
         22 => Just(Decision::Approve),
         3 => Just(Decision::Reject),
-        3 => Just(Decision::Delegate),
+        4 => Just(Decision::Delegate),
         1 => Just(Decision::Comment),
         1 => select(&[Decision::Cancel, Decision::Stop, Decision::Retry, Decision::Restart][..]),
         1 => select(&[Decision::Reassign, Decision::AddApprovers][..]),
@@ -150,7 +153,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     let rights =
         vec![Right::Cancel, Right::Administer, Right::Process("approve".to_owned()), Right::Process("look".to_owned())];
     let who = (weighted(0.97, select(anybody)), subsequence(GROUPS, 0..=GROUPS.len()), subsequence(rights, 0..=4));
-    let what = (decision, weighted(0.1, select(NODES)), weighted(0.4, select(PARTITIONS)), weighted(0.05, 1..3u32));
+    let what = (decision, weighted(0.06, select(NODES)), weighted(0.25, select(PARTITIONS)), weighted(0.05, 1..3u32));
     let to = prop_oneof![
         2 => select(USERS).prop_map(str::to_owned),
         1 => select(&USERS[..KNOWN]).prop_map(identity_name),
@@ -164,7 +167,7 @@ fn sent() -> impl Strategy<Value = Sent> {
         to,
         vec(named, 1..3),
     );
-    let age = prop_oneof![6 => Just(0i64), 2 => -1..6i64, 1 => Just(10_000i64)];
+    let age = prop_oneof![24 => Just(0i64), 8 => -1..6i64, 1 => Just(10_000i64)];
     (who, what, with, age).prop_map(
         |((actor, groups, rights), (decision, step, partition, visit), (comment, fields, to, named), age)| {
             // As the API server takes them.
@@ -189,7 +192,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 
 fn event() -> impl Strategy<Value = Event> {
     let change = prop_oneof![
-        40 => Just(Change::Nothing),
+        80 => Just(Change::Nothing),
         4 => (0..KNOWN, any::<bool>()).prop_map(|(person, active)| Change::Active(person, active)),
         4 => (select(ROLES), subsequence(&USERS[..KNOWN], 0..4)).prop_map(|(role, members)| Change::Members(role, members)),
         2 => (0..KNOWN, people()).prop_map(|(person, managers)| Change::Managers(person, managers)),
@@ -197,14 +200,14 @@ fn event() -> impl Strategy<Value = Event> {
         3 => delegation().prop_map(Change::Delegate),
         1 => Just(Change::Undelegate),
         1 => any::<bool>().prop_map(Change::Calendars),
-        2 => select(&[true, true, false][..]).prop_map(Change::Proof),
+        2 => select(&[None, None, Some(true), Some(false)][..]).prop_map(Change::Proof),
         2 => select(vec![Object::None, Object::Waiting, Object::Decided(true), Object::Decided(false), Object::Gone("it was deleted".to_owned())]).prop_map(Change::Object),
         3 => weighted(0.8, 0..2usize).prop_map(Change::Edit),
         1 => select(&[true, true, false][..]).prop_map(Change::Snapshot),
     ];
-    let clock = prop_oneof![8 => Just(0i64), 16 => 1..6i64, 3 => 6..20i64, 1 => Just(-100i64), 1 => Just(200i64), 1 => Just(86_400i64)];
+    let clock = prop_oneof![30 => Just(0i64), 60 => 1..6i64, 8 => 6..20i64, 4 => -6..0i64, 1 => Just(-100i64), 3 => Just(200i64), 3 => Just(86_400i64)];
     let lag = prop_oneof![6 => Just(0i64), 1 => 1..10i64, 1 => Just(100_000i64)];
-    (clock, lag, change, vec(sent(), 0..7)).prop_map(|(clock, lag, change, signals)| Event {
+    (clock, lag, change, vec(sent(), 0..8)).prop_map(|(clock, lag, change, signals)| Event {
         clock,
         lag,
         change,

@@ -34,7 +34,6 @@ pub struct Play<'s> {
     pub status: WorkflowInstanceStatus,
     pub unjudged: Vec<Signal>,
     pub sent: BTreeMap<String, Signal>,
-    recorded: Vec<Signal>,
     /// How many approvals each task needs, as far as it was seen: by step, visit and partition.
     pub required: BTreeMap<(String, u32, String), u32>,
     /// The graphs that it ran on: at the start, and after each restart.
@@ -74,7 +73,6 @@ impl<'s> Play<'s> {
             status: WorkflowInstanceStatus::default(),
             unjudged: Vec::new(),
             sent: BTreeMap::new(),
-            recorded: Vec::new(),
             required: BTreeMap::new(),
             ran_on: Vec::new(),
         }
@@ -123,8 +121,9 @@ impl<'s> Play<'s> {
                 self.directory.delegations.pop();
             }
             Change::Calendars(present) => self.directory.calendars = present,
-            Change::Proof(true) => self.proof = Proof::Since(self.now - 1),
-            Change::Proof(false) => self.proof = Proof::Broken("no policy".to_owned()),
+            Change::Proof(None) => self.proof = Proof::Since(CREATED_AT - 10),
+            Change::Proof(Some(true)) => self.proof = Proof::Since(self.now - 1),
+            Change::Proof(Some(false)) => self.proof = Proof::Broken("no policy".to_owned()),
             Change::Object(object) => self.object = object,
             Change::Edit(current) => self.current = current,
             Change::Snapshot(readable) => self.snapshot = readable,
@@ -206,6 +205,8 @@ impl<'s> Play<'s> {
 
     pub fn ask<T>(&self, status: &WorkflowInstanceStatus, signals: &[Signal], question: impl Fn(&Facts<'_>) -> T) -> T {
         let directory = self.snapshot();
+        let open: BTreeSet<&String> = signals.iter().map(|signal| &signal.uid).collect();
+        let recorded: Vec<Signal> = self.sent.values().filter(|signal| !open.contains(&signal.uid)).cloned().collect();
         let faulty: Vec<Vec<Fault>> = self.graphs.iter().map(|graph| faults(graph, &directory)).collect();
         let names = ["workflow-0", "workflow-1"];
         let usable = |position: usize| match &self.graphs[position] {
@@ -238,7 +239,7 @@ impl<'s> Play<'s> {
             definition,
             newest: Some(current()),
             signals,
-            recorded: &self.recorded,
+            recorded: &recorded,
             seen_until: self.now - self.lag,
             directory: &directory,
             settings: &self.settings,
@@ -278,7 +279,7 @@ impl<'s> Play<'s> {
     pub fn take_over(&mut self, plan: Plan) -> bool {
         let judged: BTreeSet<&String> = plan.verdicts.iter().map(|verdict| &verdict.signal.uid).collect();
         let changed = plan.status != self.status || !judged.is_empty();
-        self.recorded.extend(self.unjudged.extract_if(.., |signal| judged.contains(&signal.uid)));
+        self.unjudged.retain(|signal| !judged.contains(&signal.uid));
         self.status = plan.status;
         changed
     }

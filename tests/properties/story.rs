@@ -5,6 +5,7 @@ use quorate::directory::Standing;
 use quorate::engine::{Object, Right};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 pub const CREATED_AT: i64 = 1_800_000_000;
 pub const ROBOT: &str = "system:serviceaccount:ci:robot";
@@ -20,7 +21,7 @@ pub const CALENDARS: &[&str] = &["office", "missing"];
 /// What comments and fields hold, and nothing else may.
 pub const MARKER: &str = "CONFIDENTIAL";
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Story {
     /// The definition, and what it is edited to.
     pub definitions: Vec<WorkflowDefinitionSpec>,
@@ -28,6 +29,35 @@ pub struct Story {
     pub administrators: Vec<ApproverSource>,
     pub request: Request,
     pub events: Vec<Event>,
+}
+
+/// A story that fails is read by people: a line for each thing in it.
+impl fmt::Debug for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        for definition in &self.definitions {
+            writeln!(f, "definition {}", json(serde_json::to_string(definition)))?;
+        }
+        for (name, person) in &self.directory.identities {
+            writeln!(f, "{name} {}", json(serde_json::to_string(person)))?;
+        }
+        for (name, role) in &self.directory.roles {
+            writeln!(f, "{name} {}", json(serde_json::to_string(role)))?;
+        }
+        for standing in &self.directory.delegations {
+            writeln!(f, "{} {}", standing.created_at, json(serde_json::to_string(&standing.spec)))?;
+        }
+        writeln!(f, "calendars {}", self.directory.calendars)?;
+        writeln!(f, "administrators {}", json(serde_json::to_string(&self.administrators)))?;
+        writeln!(f, "{:?}", self.request)?;
+        for Event { clock, lag, change, signals } in &self.events {
+            writeln!(f, "{clock:+} s, lag {lag}, {change:?}")?;
+            for signal in signals {
+                writeln!(f, "  {signal:?}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the instance says.
@@ -71,7 +101,8 @@ pub enum Change {
     Delegate(Standing),
     Undelegate,
     Calendars(bool),
-    Proof(bool),
+    /// Restored without a gap, restored a moment ago, or broken.
+    Proof(Option<bool>),
     Object(Object),
     /// The definition as it is now: one of the story, or none.
     Edit(Option<usize>),
@@ -115,11 +146,14 @@ pub fn person(username: &str) -> &str {
     username.strip_suffix("@github").unwrap_or(username)
 }
 
-/// Whom somebody may be: who looks like another one, and is not known, may be the other one.
-pub fn may_be(username: &str) -> &str {
-    match person(username) {
-        "Anna" => "anna",
-        "f\u{456}ona" => "fiona",
-        other => other,
+/// Whether two usernames may be one person: they are, or one looks like the other and nobody knows it.
+pub fn alike(one: &str, other: &str) -> bool {
+    fn looks(username: &str) -> &str {
+        match username {
+            "Anna" => "anna",
+            "f\u{456}ona" => "fiona",
+            other => other,
+        }
     }
+    person(one) == person(other) || looks(one) == looks(other)
 }
