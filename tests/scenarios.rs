@@ -130,6 +130,7 @@ scenarios! {
     r22_timeout_approves
     r22_timeout_rejects
     r23_chain
+    r23_chain_of_limits
     r23_deeper_than_five
     r23_delegates_see_and_remark
     r23_depth
@@ -146,6 +147,7 @@ scenarios! {
     r23_separated_delegate
     r23_standing_delegation
     r23_to_whom
+    r23_two_delegations_to_one
     r31_no_owner
     r31_owner_is_asked
     r33_anyone_named_may_signal
@@ -183,6 +185,7 @@ scenarios! {
     rule11_double_click
     rule11_earlier_visit_signal
     rule11_late_signal_and_later_changes
+    rule11_refused_within_the_second
     rule11_required_comment
     rule11_same_second_as_a_step_closed
     rule11_same_second_as_an_administrator
