@@ -14,17 +14,17 @@
 //! | room | what lives there | what it may not do |
 //! |---|---|---|
 //! | [`api`] | the kinds, one file each; [`api::crds`] is the only list of them | decide anything |
-//! | [`engine`] | [`engine::advance()`], the one place where a decision is made; the graph, eligibility, verdicts | IO, time, chance: a test reads its imports |
+//! | [`engine`] | [`engine::advance()`], the one place where a decision is made: the graph, who may decide, verdicts, time limits; [`engine::explain()`] says why | IO, time, chance: a test reads its imports |
 //! | [`calendar`] | when a number of business days is over | IO, time: the zones are built in |
 //! | [`diagram`] | a workflow as a picture: [`diagram::mermaid`], [`diagram::svg`] | IO, time, chance: the same drawing gives the same bytes |
-//! | [`directory`] | who a username is, who holds a role, at one moment | IO |
+//! | [`directory`] | who a username is, who holds a role, who vouches, manages and stands in for whom, at one moment | IO |
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
-//! | [`cel`] | the one door to CEL, with its bounds | IO |
+//! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |
 //! | [`proof`] | proves that the API server proves who sends what | judge signals |
 //! | [`scenario`] | approval policy tested as data: plays a story through the engine as the operator does | IO |
 //! | [`controllers`] | gather facts, ask, carry out plans | decide anything |
 //! | [`runtime`] | connection, clock, watches, events, logs, metrics, the program | decide anything |
-//! | [`cli`] | the subcommands that need no cluster: they read files and print | decide anything |
+//! | [`cli`] | the subcommands for people: they read files, or a cluster, and print | decide anything |
 //!
 //! What is installed lies in `charts/quorate`; the CRDs there and in `crds/` are written by `make crds` from [`api`]. The
 //! admission policies under `charts/quorate/files/policies` are compiled into the operator too, which compares them with what the

@@ -28,24 +28,62 @@ scenarios! {
     attack30_replay
     attack31_one_person_both_ways
     attack32_terminal_outcome
+    attack33_signal_after_expiry
     attack34_clock_goes_back
     attack34_clock_goes_forward
+    r02_condition_guarantor_exists
+    r02_condition_role_attribute
+    r02_condition_role_criticality
+    r02_criticality_branches_high
+    r02_criticality_branches_low
+    r02_expression
+    r02_expression_fails
+    r02_expression_yields_no_truth
+    r02_fields_decide
+    r02_identity_attribute_of_all_subjects
+    r02_missing_operand
+    r02_operators_on_text
+    r02_type_mismatch
+    r02_unknown_role
     r03_user
     r04_inactive_and_expired
     r04_role_hierarchy
+    r05_guarantor_by_role
+    r05_guarantor_of_the_role
+    r05_guarantors_by_a_group_are_no_all
+    r06_expression_fails_later
+    r06_expression_of_approvers
+    r06_expression_yields_no_list
+    r06_permission
+    r07_cycle_of_managers
+    r07_guarantor_of_the_subject
+    r07_supervisor_of_the_approvers
+    r07_supervisor_of_the_initiator
+    r07_supervisor_of_the_subject
+    r08_composition_of_a_role
     r09_fallback_to_administrators
     r09_initiator_is_the_only_approver
     r09_no_approvers_in_a_loop
     r09_nobody_at_all
     r09_outcome_if_no_approvers
     r10_two_of_five
+    r11_ejbca_worked_example
     r11_partitions_in_parallel
+    r12_views_of_a_partition
+    r13_refusals
+    r16_gone_after_the_operation
+    r16_no_operation
+    r16_rejected_after_the_operation
+    r16_rejected_before_the_operation
     r17_definition_comes_later
     r17_definition_edited_while_running
     r19_dangling_edge
     r19_duplicate_names
     r19_falling_into_an_end
     r19_impossible_quorums
+    r19_input_missing_process
+    r19_input_missing_role
+    r19_input_missing_subject
     r19_neither_or_both
     r19_quorum_of_a_group
     r19_quorum_of_a_role_with_groups
@@ -58,14 +96,27 @@ scenarios! {
     r20_percentage_rounds_up
     r20_percentages
     r20_reject_threshold
+    r21_delegate_of_the_initiator
     r21_no_self_approval
     r21_one_person_two_groups
     r21_one_vote_across_partitions
     r21_self_approval_allowed
+    r21_separate_from_across_visits
+    r21_separate_from_leaves_nobody
+    r22_business_days
+    r22_calendar_is_gone
+    r22_escalation
+    r22_expired
+    r22_stall_ends_with_its_step
+    r22_timeout_approves
+    r22_timeout_rejects
+    r31_no_owner
+    r31_owner_is_asked
     r33_anyone_named_may_signal
     r34_all_in_one_second
     rule02_groups_cannot_be_listed
     rule03_contested_identities
+    rule03_excluded_approvers
     rule06_administrators_only_while_needed
     rule06_quorum_unreachable
     rule06_rejected_votes_are_no_approvals
@@ -76,6 +127,7 @@ scenarios! {
     rule07_role_lost_afterwards
     rule08_max_signal_age
     rule09_superseded_siblings
+    rule10_fields_to_reject
     rule11_ambiguous_partition
     rule11_double_click
     rule11_earlier_visit_signal
@@ -86,8 +138,13 @@ scenarios! {
     rule11_too_many_visits
     rule11_visits_and_loops
     rule13_rejection_leads_to_another_step
+    rule13_silence_warns
     rule15_broken_proof
     rule15_broken_proof_after_the_decision
+    rule15_nothing_expires_unproven
+    rule15_signed_in_time
+    rule15_stalled_step_expires
+    rule16_once_per_visit
     rule26_object_gone
 }
 

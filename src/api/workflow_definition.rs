@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
     doc = "Who must agree, in which order: a graph of approval steps. Running instances finish on the definition as it was when they started.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Instances", type_ = "integer", json_path = ".status.instances"),
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName", priority = "1"),
     printcolumn(
         name = "Message",
@@ -452,6 +453,9 @@ pub struct WorkflowDefinitionStatus {
     /// The content hash of this definition: what instances that start now run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// How many unfinished instances name this definition; counted every few seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
     /// What works but may not be meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

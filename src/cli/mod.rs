@@ -1,4 +1,7 @@
-//! The subcommands of the program that run on somebody's own machine, without a cluster: they read files and print. What they
-//! say is worked out elsewhere.
+//! The subcommands of the program that run on somebody's own machine: most of them without a cluster, on files. What they say
+//! is worked out elsewhere.
 
+pub mod definitions;
+mod files;
 pub mod test;
+pub mod why;

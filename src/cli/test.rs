@@ -179,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn every_example_passes_its_own_scenarios() {
+        let examples = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).expect("examples");
+        let examples: Vec<_> = examples.map(|entry| entry.expect("a folder").path().join("tests")).collect();
+        let with_tests: Vec<&Path> = examples.iter().map(PathBuf::as_path).filter(|tests| tests.is_dir()).collect();
+        assert!(with_tests.len() >= 2, "{examples:?}");
+        let (outcome, output) = play(&with_tests);
+        assert_eq!(outcome, Outcome::Passed, "{output}");
+    }
+
+    #[test]
     fn an_edited_policy_fails_as_documented() {
         let files = ["policy/people.yaml", "policy/release.yaml", "tests/two_managers.yaml"];
         let texts = files

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
+use std::borrow::Borrow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,36 @@ pub struct Streams {
     pub delegations: BoxStream<'static, watcher::Result<Delegation>>,
     /// Of calendars.
     pub calendars: BoxStream<'static, watcher::Result<BusinessCalendar>>,
+}
+
+/// The directory of these objects: delegations count when their principal is proven.
+pub fn assemble(
+    identities: &[impl Borrow<Identity>],
+    roles: &[impl Borrow<BusinessRole>],
+    delegations: &[impl Borrow<Delegation>],
+    calendars: &[impl Borrow<BusinessCalendar>],
+) -> Snapshot {
+    let identities: Vec<_> =
+        identities.iter().map(Borrow::borrow).map(|found: &Identity| (found.name_any(), &found.spec)).collect();
+    let roles: Vec<_> =
+        roles.iter().map(Borrow::borrow).map(|found: &BusinessRole| (found.name_any(), &found.spec)).collect();
+    let delegations = delegations.iter().map(Borrow::borrow).filter(|found: &&Delegation| is_proven(found));
+    let standing = delegations.map(|found| Standing {
+        name: found.name_any(),
+        uid: found.uid().unwrap_or_default(),
+        created_at: found.metadata.creation_timestamp.as_ref().map_or(i64::MAX, seconds),
+        spec: found.spec.clone(),
+    });
+    let calendars = calendars
+        .iter()
+        .map(Borrow::borrow)
+        .map(|found: &BusinessCalendar| (found.name_any(), Calendar::compile(&found.spec)));
+    Snapshot::new(
+        identities.iter().map(|(name, spec)| (name.as_str(), *spec)),
+        roles.iter().map(|(name, spec)| (name.as_str(), *spec)),
+    )
+    .with_delegations(standing)
+    .with_calendars(calendars)
 }
 
 /// Whether the principal of a delegation was proven: recorded once, in a status that the operator alone writes.
@@ -77,22 +108,8 @@ impl Directory {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if built.0 != count {
             let (identities, roles) = (self.identities.state(), self.roles.state());
-            let identities: Vec<_> = identities.iter().map(|identity| (identity.name_any(), &identity.spec)).collect();
-            let roles: Vec<_> = roles.iter().map(|role| (role.name_any(), &role.spec)).collect();
-            let snapshot = Snapshot::new(
-                identities.iter().map(|(name, spec)| (name.as_str(), *spec)),
-                roles.iter().map(|(name, spec)| (name.as_str(), *spec)),
-            );
-            let calendars = self.calendars.state();
-            let calendars = calendars.iter().map(|found| (found.name_any(), Calendar::compile(&found.spec)));
-            let delegations = self.delegations.state();
-            let standing = delegations.iter().filter(|found| is_proven(found)).map(|found| Standing {
-                name: found.name_any(),
-                uid: found.uid().unwrap_or_default(),
-                created_at: found.metadata.creation_timestamp.as_ref().map_or(i64::MAX, seconds),
-                spec: found.spec.clone(),
-            });
-            *built = (count, Arc::new(snapshot.with_delegations(standing).with_calendars(calendars)));
+            let (delegations, calendars) = (self.delegations.state(), self.calendars.state());
+            *built = (count, Arc::new(assemble(&identities, &roles, &delegations, &calendars)));
         }
         built.1.clone()
     }

@@ -87,6 +87,10 @@ pub struct Context {
     pub definition_changes: Changes,
     /// Told when a process comes, changes or goes.
     pub process_changes: Changes,
+    /// How many unfinished instances name each definition; none until they have been counted.
+    pub running: Mutex<Option<HashMap<String, u32>>>,
+    /// Told when those numbers change.
+    pub running_changes: Changes,
     /// Why requests are held, by uid, as far as it was told.
     pub held: Mutex<HashMap<String, String>>,
     /// Events.
@@ -136,6 +140,8 @@ pub async fn run(
         events: Events::start(client.clone(), metrics.clone()),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
+        running: Mutex::default(),
+        running_changes: Changes::default(),
         held: Mutex::default(),
         synced,
         clock,
@@ -174,7 +180,7 @@ pub async fn run(
             ready,
             context.prover.run(),
             context.directory.tell_validity_changes(&context.clock),
-            instances.count(&metrics),
+            instances.count(),
             instances::sweep::run(&context)
         );
     };

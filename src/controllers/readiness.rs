@@ -24,7 +24,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,7 @@ trait Checked:
     fn faults(&self, context: &Context) -> Vec<String>;
 
     /// Whatever else the status says.
-    fn describe(&mut self) {}
+    fn describe(&mut self, _: &Context) {}
 }
 
 /// The status, as far as all kinds have it.
@@ -67,10 +67,15 @@ impl Checked for WorkflowDefinition {
         definition_faults(self, &context.directory.snapshot())
     }
 
-    fn describe(&mut self) {
-        let content = Content { workflow_name: self.name_any(), workflow: self.spec.clone(), process: None };
+    fn describe(&mut self, context: &Context) {
+        let name = self.name_any();
+        let content = Content { workflow_name: name.clone(), workflow: self.spec.clone(), process: None };
         let status = self.status.get_or_insert_default();
         status.revision = content.name().ok();
+        let running = context.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = running.as_ref() {
+            status.instances = Some(counts.get(&name).copied().unwrap_or_default());
+        }
         let graph = compile(&self.spec).ok();
         status.warnings = graph.as_ref().map(warnings).unwrap_or_default();
         status.diagram = graph.map(|graph| diagram::mermaid(&Drawing::of(&graph, None)));
@@ -163,7 +168,8 @@ pub async fn definitions(
     stream: impl Stream<Item = watcher::Result<WorkflowDefinition>> + Send + 'static,
     stop: &CancellationToken,
 ) {
-    let triggers = context.directory.changes.bursts(BURST);
+    let counted = context.running_changes.bursts(Duration::ZERO);
+    let triggers = futures::stream::select(context.directory.changes.bursts(BURST), counted);
     keep("WorkflowDefinition", context.definitions.clone(), stream, triggers, context, stop).await;
 }
 
@@ -237,7 +243,7 @@ async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<
         Says { type_: "Ready", status: "False", reason: "Invalid", message: &said }
     };
     set_condition(fresh.conditions(), says, generation, context.clock.now());
-    fresh.describe();
+    fresh.describe(&context);
     if fresh.same_status(&object) {
         return Ok(Action::await_change());
     }

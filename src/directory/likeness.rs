@@ -8,8 +8,9 @@ use unicode_security::skeleton;
 #[must_use]
 pub fn looks(name: &str) -> String {
     let lower = name.to_lowercase();
-    // The skeleton may hold capitals again: it is taken of what was folded, and folded once more.
-    skeleton(&lower).collect::<String>().to_lowercase()
+    // The skeleton may hold capitals again: it is taken of what was folded, and folded once more. A capital i, which looks like
+    // an l, has become a small one by then.
+    skeleton(&lower).collect::<String>().to_lowercase().replace('i', "l")
 }
 
 impl Snapshot {

@@ -1,6 +1,7 @@
 //! Signals that are no votes: Comment, Cancel, Delegate, and what administrators may do (rules 5, 12; requirement R53).
 
 use super::advance::{Run, Standing};
+use super::judge::names_partition;
 use super::source::Source;
 use super::{Definition, Note, Reason, Refusal, Right, Signal};
 use crate::api::{Actor, CountedDecision, Decision, NamedApprovers, Outcome, SignalRef, StepVisit, TaskState};
@@ -45,7 +46,7 @@ impl Run<'_> {
             return Err((Reason::NotAllowed, message));
         }
         if self.executed() {
-            let message = "it has been carried out, and cannot be withdrawn any more".to_owned();
+            let message = "it is carried out, and cannot be withdrawn any more".to_owned();
             return Err((Reason::StepClosed, message));
         }
         Ok(record)
@@ -75,13 +76,13 @@ impl Run<'_> {
                 record.partition = self.named_task(signal)?;
                 record.approvers = self.named_approvers(signal)?;
             }
-            Decision::Retry if self.stalled.is_none() => {
+            Decision::Retry if self.stalled.is_none() && self.stocks.iter().all(|stock| stock.failed().is_none()) => {
                 let message = "nothing failed here that could be tried again".to_owned();
                 return Err((Reason::NothingToRetry, message));
             }
             Decision::Restart => {
                 if self.executed() {
-                    let message = "it has been carried out, and cannot begin anew".to_owned();
+                    let message = "it is carried out, and cannot begin anew".to_owned();
                     return Err((Reason::StepClosed, message));
                 }
                 match &self.facts.newest {
@@ -105,17 +106,7 @@ impl Run<'_> {
             return Err((Reason::StepClosed, "people decide nothing at the moment".to_owned()));
         };
         self.names_current_step(signal, visit)?;
-        if let Some(named) = &signal.spec.partition
-            && !step.partitions.iter().any(|rule| rule.name == *named)
-        {
-            let names: Vec<_> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
-            let message = format!(
-                "spec.partition: step {} has no partition {named}; partitions are {}",
-                visit.node,
-                names.join(", ")
-            );
-            return Err((Reason::UnknownPartition, message));
-        }
+        names_partition(signal, visit, step)?;
         let wanted = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
         let open: Vec<_> = self
             .status
@@ -141,6 +132,7 @@ impl Run<'_> {
             return Err((Reason::StepClosed, "people decide nothing at the moment".to_owned()));
         };
         self.names_current_step(signal, visit)?;
+        names_partition(signal, visit, step)?;
         let wanted = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
         let rights = &signal.rights;
         if step.partitions.iter().any(|rule| wanted(&rule.name) && self.may_view(&visit.node, rule, actor, rights)) {

@@ -10,9 +10,10 @@ use super::{Definition, Facts, Note, Object, Plan, Proof, Signal, Verdict};
 use crate::api::{
     CountedDecision, Decision, Outcome, SignalRef, StepVisit, TaskState, WorkflowInstanceStatus, seconds,
 };
+use crate::directory::delegations::Substitutions;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -40,6 +41,8 @@ pub(super) struct Run<'a> {
     pub(super) stocks: Vec<Stock>,
     /// Who has voted in the current visit.
     pub(super) voted: Voted,
+    /// The standing delegations, once they were needed.
+    pub(super) substitutions: OnceCell<Substitutions<'a>>,
     /// Who might have decided in visits that are over, as far as it was asked.
     pub(super) bygone: RefCell<HashMap<(String, u32), Rc<Bygone<'a>>>>,
     /// The administrators, once they were needed.
@@ -87,6 +90,7 @@ impl<'a> Run<'a> {
             judge: None,
             stocks: Vec::new(),
             voted: Voted::default(),
+            substitutions: OnceCell::new(),
             bygone: RefCell::default(),
             administrators: None,
             stalled: None,
@@ -228,6 +232,9 @@ impl<'a> Run<'a> {
         let mut signals: Vec<&Signal> = self.facts.signals.iter().collect();
         signals.sort_by_key(|signal| (signal.created_at, rank(signal.spec.decision), &signal.uid));
         signals.dedup_by_key(|signal| &signal.uid);
+        // What was recorded before; each signal of the batch is another one.
+        let before: HashMap<&str, &CountedDecision> =
+            self.facts.status.decisions.iter().map(|decision| (decision.signal.uid.as_str(), decision)).collect();
         let mut ended = None;
         for signal in signals {
             ended = self.pass_time(signal.created_at).or(ended);
@@ -236,7 +243,7 @@ impl<'a> Run<'a> {
             }
             let reference = SignalRef { name: signal.name.clone(), uid: signal.uid.clone() };
             // The decision was recorded, the verdict was not: a crash in between. What is recorded stands.
-            if let Some(decision) = self.recorded(signal) {
+            if let Some(decision) = before.get(signal.uid.as_str()) {
                 let message = counted_message(decision);
                 self.verdicts.push(Verdict { signal: reference, reason: Reason::Counted, message });
                 continue;
@@ -258,10 +265,6 @@ impl<'a> Run<'a> {
             self.verdicts.push(Verdict { signal: reference, reason, message });
         }
         self.pass_time(self.now.as_second()).or(ended)
-    }
-
-    fn recorded(&self, signal: &Signal) -> Option<&CountedDecision> {
-        self.status.decisions.iter().find(|decision| decision.signal.uid == signal.uid)
     }
 
     /// Counts a vote, and leaves the step when that decides it.
@@ -367,7 +370,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn at_execution(&self) -> bool {
+    /// Whether it stands where the operation is carried out.
+    pub(super) fn at_execution(&self) -> bool {
         let visit = self.status.steps.last().filter(|visit| visit.left_at.is_none());
         let node = visit.zip(self.graph()).and_then(|(visit, graph)| graph.nodes.get(&visit.node));
         matches!(node, Some(GraphNode::Execute(_)))

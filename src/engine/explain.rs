@@ -68,10 +68,9 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
             let may = if task.state != TaskState::Open {
                 Err((Reason::StepClosed, format!("partition {} of step {} is decided", task.partition, task.step)))
             } else if let Some(vote) = run.vote_of(&person.username) {
-                let message = format!("{} decided this visit before ({})", vote.actor, vote.signal.name);
-                Err((Reason::AlreadyDecided, message))
+                Err(run.decided_before(vote, visit, &person.username))
             } else {
-                let title = run.title(visit, task, stock, person, rights);
+                let title = run.title(stock, person, rights);
                 title
                     .map(|title| match title.on_behalf_of {
                         Some(principal) => format!("{} of {principal}", title.through),

@@ -4,8 +4,8 @@ use super::advance::Run;
 use super::eligibility::{Asked, Denied};
 use super::stock::Stock;
 use super::{Reason, Refusal, Right, Signal};
-use crate::api::{Actor, CountedDecision, Decision, StepVisit, Task};
-use crate::directory::delegations::{MAX_DEPTH, SERVICE_ACCOUNT};
+use crate::api::{Actor, CountedDecision, Decision, StepVisit};
+use crate::directory::delegations::{MAX_DEPTH, SERVICE_ACCOUNT, Substitutions};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By what right somebody decides a task.
@@ -33,7 +33,7 @@ impl Handover {
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// The tasks of this visit that were handed over and not taken back, by the key of the principal.
     pub(super) fn handovers(&self, visit: &StepVisit, partition: &str) -> BTreeMap<String, Handover> {
         let mut found: BTreeMap<String, Handover> = BTreeMap::new();
@@ -63,14 +63,7 @@ impl Run<'_> {
     }
 
     /// By what right somebody may decide a task, if they may.
-    pub(super) fn title(
-        &self,
-        visit: &StepVisit,
-        task: &Task,
-        stock: &Stock,
-        actor: &Actor,
-        rights: &BTreeSet<Right>,
-    ) -> Result<Title, Denied> {
+    pub(super) fn title(&self, stock: &Stock, actor: &Actor, rights: &BTreeSet<Right>) -> Result<Title, Denied> {
         let Some(judge) = &self.judge else {
             return Err(Denied::NotAnApprover);
         };
@@ -78,7 +71,7 @@ impl Run<'_> {
             return Err(why);
         }
         let person = self.facts.directory.person(&actor.username);
-        let handovers = self.handovers(visit, &task.partition);
+        let handovers = &stock.handovers;
         let direct = stock.everybody().find(|asked| asked.admits(actor, &person, rights));
         let given_away = handovers.get(&person);
         if let (Some(asked), None) = (direct, given_away) {
@@ -102,8 +95,7 @@ impl Run<'_> {
                 return Ok(title);
             }
         }
-        let substitutions = self.facts.directory.substitutions(self.facts.now);
-        for principal in substitutions.principals(&person) {
+        for principal in self.substitutions().principals(&person) {
             if handovers.contains_key(&principal.person) || judge.out(principal.username).is_some() {
                 continue;
             }
@@ -118,6 +110,36 @@ impl Run<'_> {
             (Some(handover), _) if direct.is_some() => Denied::HandedOver(handover.holder().to_owned()),
             (_, Some(principal)) => Denied::PrincipalVoted(principal),
             _ => Denied::NotAnApprover,
+        })
+    }
+
+    /// The standing delegations of this moment.
+    pub(super) fn substitutions(&self) -> &Substitutions<'a> {
+        self.substitutions.get_or_init(|| self.facts.directory.substitutions(self.facts.now))
+    }
+
+    /// Whether somebody might decide a visit, or might have, were it not for what was decided in it: in their own right, for
+    /// whom they represent, or because it was handed over to them.
+    pub(super) fn might_decide(
+        &self,
+        visit: &StepVisit,
+        actor: &Actor,
+        rights: &BTreeSet<Right>,
+        meant: impl Fn(&str) -> bool,
+    ) -> bool {
+        let Some(bygone) = self.bygone(visit) else { return false };
+        if bygone.judge.out(&actor.username).is_some() {
+            return false;
+        }
+        let person = self.facts.directory.person(&actor.username);
+        let represented = self.substitutions().principals(&person);
+        let represents = |asked: &Asked| {
+            let named = |person: &str| asked.people.contains_key(person);
+            represented.iter().any(|principal| named(&principal.person) && principal.covers(asked.role()))
+        };
+        bygone.asked.iter().filter(|(partition, _)| meant(partition)).any(|(partition, asked)| {
+            asked.iter().any(|asked| asked.admits(actor, &person, rights) || represents(asked))
+                || self.handovers(visit, partition).values().any(|handover| self.is(handover.holder(), actor))
         })
     }
 

@@ -99,7 +99,9 @@ impl Run<'_> {
         if let Some(outcome) = self.status.outcome {
             return Err((Reason::StepClosed, format!("{} is finished: {outcome}", self.facts.instance.name)));
         }
-        if self.decided().is_some() {
+        // Another replica may be carrying it out at this very moment.
+        let remark = matches!(signal.spec.decision, Decision::Comment | Decision::Retry);
+        if self.decided().is_some() || (self.at_execution() && !remark) {
             return Err(self.carried_out());
         }
         match signal.spec.decision {
@@ -119,6 +121,15 @@ impl Run<'_> {
     fn carried_out(&self) -> Refusal {
         let message = format!("{} has been decided, its outcome is being carried out", self.facts.instance.name);
         (Reason::StepClosed, message)
+    }
+
+    /// Why nothing can be decided while no step is open: a condition cannot be told.
+    fn nothing_open(&self, signal: &Signal) -> Refusal {
+        let left = |named: &String| self.status.steps.iter().any(|visit| visit.node == *named);
+        match &signal.spec.step {
+            Some(named) if left(named) => (Reason::StepClosed, format!("step {named} is decided")),
+            _ => (Reason::StepNotOpen, format!("no step of {} is open at the moment", self.facts.instance.name)),
+        }
     }
 
     fn judge_vote(&self, signal: &Signal, actor: &Actor) -> Result<Vote, Refusal> {
@@ -183,21 +194,12 @@ impl Run<'_> {
     /// The task that a signal is about, and the right by which its actor may decide it.
     fn task_of(&self, signal: &Signal, actor: &Actor) -> Result<(&StepVisit, &Step, usize, Title), Refusal> {
         let Some((visit, step)) = self.current_step() else {
-            return Err(self.carried_out());
+            return Err(self.nothing_open(signal));
         };
         self.names_current_step(signal, visit)?;
         self.earlier_visits_excluded(signal, visit, actor)?;
         if let Some(vote) = self.vote_of(&actor.username) {
-            let decided = if self.facts.directory.same_person(&vote.actor, &actor.username) {
-                format!("{} decided", actor.username)
-            } else {
-                format!("{} decided for {}", vote.actor, actor.username)
-            };
-            let message = format!(
-                "{decided} this visit of step {} before: {:?} ({})",
-                visit.node, vote.decision, vote.signal.name
-            );
-            return Err((Reason::AlreadyDecided, message));
+            return Err(self.decided_before(vote, visit, &actor.username));
         }
         let (task, title) = self.only_task(signal, visit, step, actor)?;
         if let Some(vote) = self.vote_alike(&actor.username) {
@@ -208,6 +210,17 @@ impl Run<'_> {
             return Err((Reason::AlreadyDecided, message));
         }
         Ok((visit, step, task, title))
+    }
+
+    /// That somebody's one vote was given, by whom and how.
+    pub(super) fn decided_before(&self, vote: &CountedDecision, visit: &StepVisit, username: &str) -> Refusal {
+        let decided = if self.facts.directory.same_person(&vote.actor, username) {
+            format!("{username} decided")
+        } else {
+            format!("{} decided for {username}", vote.actor)
+        };
+        let (step, decision, signal) = (&visit.node, vote.decision, &vote.signal.name);
+        (Reason::AlreadyDecided, format!("{decided} this visit of step {step} before: {decision:?} ({signal})"))
     }
 
     /// The actor, if the API server provably proved them and the signal is not too old (rules 7, 8).
@@ -317,21 +330,8 @@ impl Run<'_> {
     /// Whether the actor could have meant that visit. Having voted there is no excuse: a second click means the same step as the
     /// first. Nor is it known any more whether the administrators stood in.
     fn could_have_decided(&self, visit: &StepVisit, signal: &Signal, actor: &Actor) -> bool {
-        let Some(bygone) = self.bygone(visit) else { return false };
-        if bygone.judge.out(&actor.username).is_some() {
-            return false;
-        }
-        let person = self.facts.directory.person(&actor.username);
-        let substitutions = self.facts.directory.substitutions(self.facts.now);
-        let represented = substitutions.principals(&person);
         let meant = |partition: &str| signal.spec.partition.as_deref().is_none_or(|named| named == partition);
-        bygone.asked.iter().filter(|(partition, _)| meant(partition)).any(|(partition, asked)| {
-            let handed = self.handovers(visit, partition);
-            asked.iter().any(|asked| {
-                asked.admits(actor, &person, &signal.rights)
-                    || represented.iter().any(|principal| asked.people.contains_key(&principal.person))
-            }) || handed.values().any(|handover| self.facts.directory.same_person(handover.holder(), &actor.username))
-        })
+        self.might_decide(visit, actor, &signal.rights, meant)
     }
 
     /// Whether a task was open in that second.
@@ -352,17 +352,7 @@ impl Run<'_> {
         actor: &Actor,
     ) -> Result<(usize, Title), Refusal> {
         let named = signal.spec.partition.as_ref();
-        let partitions = || step.partitions.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ");
-        if let Some(named) = named
-            && !step.partitions.iter().any(|rule| rule.name == *named)
-        {
-            let message = format!(
-                "spec.partition: step {} has no partition {named}; partitions are {}",
-                visit.node,
-                partitions()
-            );
-            return Err((Reason::UnknownPartition, message));
-        }
+        names_partition(signal, visit, step)?;
         // What a signal leaves out means the tasks that were open when it was made, in whole seconds (rule 11).
         let mut open = Vec::new();
         let mut closed = Vec::new();
@@ -371,7 +361,7 @@ impl Run<'_> {
             if named.is_some_and(|named| *named != task.partition) {
                 continue;
             }
-            match self.title(visit, task, stock, actor, &signal.rights) {
+            match self.title(stock, actor, &signal.rights) {
                 Ok(title) if self.was_open(task, signal.created_at) => open.push((position, title)),
                 Ok(_) => closed.push(task.partition.as_str()),
                 // What bars somebody from one task says more than that another one does not name them.
@@ -407,6 +397,19 @@ impl Run<'_> {
         let sources = self.status.tasks.iter().filter(asked).flat_map(|task| &task.approvers);
         let sources: Vec<&str> = sources.map(|asked| asked.source.as_str()).collect();
         Err(denial(&visit.node, &actor.username, denied.unwrap_or(Denied::NotAnApprover), &sources))
+    }
+}
+
+/// The partition that the signal names, if it names one, is one of the step.
+pub(super) fn names_partition(signal: &Signal, visit: &StepVisit, step: &Step) -> Result<(), Refusal> {
+    let names: Vec<&str> = step.partitions.iter().map(|rule| rule.name.as_str()).collect();
+    match &signal.spec.partition {
+        Some(named) if !names.contains(&named.as_str()) => {
+            let (step, known) = (&visit.node, names.join(", "));
+            let message = format!("spec.partition: step {step} has no partition {named}; partitions are {known}");
+            Err((Reason::UnknownPartition, message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::advance::{Run, Stall, Standing};
 use super::condition::Untold;
 use super::describe::{asked, task_title};
 use super::eligibility::required;
-use super::graph::{Branch, GraphNode, Step};
+use super::graph::{Branch, GraphNode, Required, Step};
 use super::input::input;
 use super::stock::{Stock, is_vote};
 use super::{Note, Object};
@@ -112,6 +112,7 @@ impl Run<'_> {
         self.status.step = Some(name.to_owned());
         self.judge = None;
         self.stocks.clear();
+        self.stalled = None;
         // The tasks of the last step stay at an end: they say how it was decided.
         if let Some(step) = self.graph()?.step(name) {
             let tasks = step.partitions.iter().map(|rule| Task {
@@ -140,6 +141,11 @@ impl Run<'_> {
             self.stalled = Some(Stall { reason: "ExpressionFailed", message });
             return Opened::Stalled;
         }
+        if let Some(why) = self.uncountable(step) {
+            let message = format!("step {}: {why}", visit_name(self.status.steps.last()));
+            self.stalled = Some(Stall { reason: "QuorumUncountable", message });
+            return Opened::Stalled;
+        }
         for ((task, rule), stock) in self.status.tasks.iter_mut().zip(&step.partitions).zip(&self.stocks) {
             task.required = required(rule, stock.left.len());
         }
@@ -153,6 +159,20 @@ impl Run<'_> {
         let message = format!("{}: {}", step.title, asked.join("; "));
         self.notes.push(Note { warning: false, reason: "StepOpened", message });
         Opened::Asking
+    }
+
+    /// Which partition needs all, or a share, of people of whom some cannot be listed (rule 2): a definition is checked for that,
+    /// but who guarantees a role is known with the request alone, and groups may have come since.
+    fn uncountable(&self, step: &Step) -> Option<String> {
+        let rules = step.partitions.iter().zip(&self.stocks);
+        let mut shares = rules.filter(|(rule, _)| !matches!(rule.required, Required::Number(_)));
+        shares.find_map(|(rule, stock)| {
+            let open = stock.everybody().find(|asked| asked.is_open())?;
+            Some(format!(
+                "partition {} needs all or a percentage of its approvers, and Kubernetes cannot list who is of {}; take its groups away, or have an administrator restart it on a definition with a number",
+                rule.name, open.label
+            ))
+        })
     }
 
     /// Rejects the step that has just been entered.

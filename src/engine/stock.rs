@@ -3,6 +3,7 @@
 use super::advance::Run;
 use super::eligibility::{Asked, Judge, people_of};
 use super::graph::{Rule, Step};
+use super::handover::Handover;
 use super::source::Source;
 use crate::api::{ApproverSummary, CountedDecision, Decision, StepVisit, Task, TaskState};
 use crate::directory::looks;
@@ -17,6 +18,8 @@ pub(super) struct Stock {
     pub(super) left: BTreeSet<String>,
     /// The administrators, where they stand in.
     pub(super) stand_in: Option<StandIn>,
+    /// What was handed over and not taken back, by the key of the principal.
+    pub(super) handovers: BTreeMap<String, Handover>,
 }
 
 /// The administrators who stand in.
@@ -102,7 +105,7 @@ impl<'a> Run<'a> {
             let asked = self.asked(&judge, visit, step, rule);
             let listed = asked.iter().flat_map(|asked| asked.people.keys());
             let left = listed.filter(|person| !voted.people.contains_key(*person)).cloned().collect();
-            Stock { asked, left, stand_in: None }
+            Stock { asked, left, stand_in: None, handovers: self.handovers(visit, &rule.name) }
         });
         self.stocks = stocks.collect();
         self.voted = voted;

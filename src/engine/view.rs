@@ -1,5 +1,5 @@
 //! Who may see what was recorded (semantics.md 28): fields and comments stay in the signals, and reach people partition by
-//! partition.
+//! partition. Whoever may decide for somebody sees what they see of it.
 
 use super::advance::Run;
 use super::eligibility::Judge;
@@ -40,12 +40,14 @@ pub fn visible(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> V
     let own = initiator.is_some_and(|initiator| facts.directory.same_person(&initiator.username, &person.username));
     let mut seen = Vec::new();
     for decision in &facts.status.decisions {
-        let rule = graph.step(&decision.step).and_then(|step| {
-            let rule = step.partitions.iter().find(|rule| rule.name == decision.partition);
-            rule.map(|rule| (step, rule))
-        });
-        let Some((_, rule)) = rule else { continue };
-        let full = run.may_view(&decision.step, rule, person, rights);
+        let rule = graph
+            .step(&decision.step)
+            .and_then(|step| step.partitions.iter().find(|rule| rule.name == decision.partition));
+        // What ends, restarts or retries an instance is recorded in no partition.
+        let full = match rule {
+            Some(rule) => run.may_view(&decision.step, rule, person, rights),
+            None => rights.contains(&Right::Administer),
+        };
         if !full && !own {
             continue;
         }
@@ -92,8 +94,8 @@ impl Run<'_> {
         rights: &BTreeSet<Right>,
         viewers: bool,
     ) -> bool {
-        let key = self.facts.directory.person(&person.username);
         if viewers {
+            let key = self.facts.directory.person(&person.username);
             let unbarred = Step { self_approval: SelfApproval::Allow, separate_from: Vec::new(), ..step.clone() };
             let judge = Judge::new(self.facts, &unbarred, visit, &self.status.decisions);
             return rule
@@ -101,10 +103,6 @@ impl Run<'_> {
                 .iter()
                 .any(|source| judge.resolve(source, String::new(), None).admits(person, &key, rights));
         }
-        self.bygone(visit).is_some_and(|bygone| {
-            let asked = bygone.asked.iter().filter(|(partition, _)| *partition == rule.name);
-            bygone.judge.barred(&person.username).is_none()
-                && asked.flat_map(|(_, asked)| asked).any(|asked| asked.admits(person, &key, rights))
-        })
+        self.might_decide(visit, person, rights, |partition| partition == rule.name)
     }
 }

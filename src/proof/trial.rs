@@ -4,8 +4,8 @@ use crate::api::{
     Actor, ApprovalSignal, ApprovalSignalSpec, Decision, Delegation, DelegationSpec, NameRef, WorkflowInstance,
     WorkflowInstanceSpec,
 };
+use crate::runtime::client::who_am_i;
 use crate::runtime::clock::Clock;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -77,18 +77,6 @@ pub(super) async fn run(
         refused(&delegations, &delegation(actor), &place, "quorate-delegation-principal", faults).await?;
     }
     Ok(stamped)
-}
-
-/// The operator, as the API server knows it.
-async fn who_am_i(client: &Client) -> Result<Actor, kube::Error> {
-    let api: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
-    Ok(Actor {
-        username: user.username.unwrap_or_default(),
-        uid: user.uid.unwrap_or_default(),
-        groups: user.groups.unwrap_or_default(),
-    })
 }
 
 fn named<K: Resource<DynamicType = ()>>(mut object: K) -> K {

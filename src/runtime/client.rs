@@ -1,6 +1,9 @@
 //! The connection to the API server.
 
-use kube::{Client, Config};
+use crate::api::Actor;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::PostParams;
+use kube::{Api, Client, Config};
 use std::time::Duration;
 
 /// Why there is no connection.
@@ -25,4 +28,19 @@ pub async fn connect() -> Result<Client, Error> {
     let mut config = Config::infer().await?;
     config.read_timeout = Some(SILENCE);
     Ok(Client::try_from(config)?)
+}
+
+/// Who the API server takes us for.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn who_am_i(client: &Client) -> Result<Actor, kube::Error> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
+    Ok(Actor {
+        username: user.username.unwrap_or_default(),
+        uid: user.uid.unwrap_or_default(),
+        groups: user.groups.unwrap_or_default(),
+    })
 }

@@ -98,17 +98,18 @@ pub(super) fn says(message: &str, expected: &str, place: &str, findings: &mut Ve
     }
 }
 
-/// Compares the faults of a definition, which are all expected, in order.
-pub(super) fn faults(found: &[String], expected: &[String], findings: &mut Vec<Finding>) {
+/// Compares the faults, or the warnings, of a definition, which are all expected, in order.
+pub(super) fn faults(what: &str, found: &[String], expected: &[String], findings: &mut Vec<Finding>) {
     for (number, fault) in expected.iter().enumerate().filter(|(_, fault)| !found.contains(fault)) {
-        let place = format!("faults[{number}]");
-        findings.push(Finding::unexpected(&place, format!("the definition does not have this fault: {fault}")));
+        let place = format!("{what}s[{number}]");
+        findings.push(Finding::unexpected(&place, format!("the definition does not have this {what}: {fault}")));
     }
+    let field = format!("{what}s");
     for fault in found.iter().filter(|fault| !expected.contains(fault)) {
-        findings.push(Finding::unexpected("faults", format!("the definition has another fault: {fault}")));
+        findings.push(Finding::unexpected(&field, format!("the definition has another {what}: {fault}")));
     }
     if findings.is_empty() && found != expected {
-        findings.push(Finding::unexpected("faults", format!("they are in another order: {found:#?}")));
+        findings.push(Finding::unexpected(&field, format!("they are in another order: {found:#?}")));
     }
 }
 

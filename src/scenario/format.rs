@@ -32,6 +32,9 @@ pub struct Scenario {
     /// Specs of Delegations by name, with `by`: whose they are.
     #[serde(default)]
     pub delegations: BTreeMap<String, Value>,
+    /// What Kubernetes knows of people, by username: goes with whatever they send and ask.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, Account>,
     /// What the installation sets.
     #[serde(default)]
     pub settings: Installation,
@@ -50,6 +53,8 @@ pub struct Scenario {
     pub expect: Option<Expect>,
     /// Instead of a timeline: the faults of the definition, word by word.
     pub faults: Option<Vec<String>>,
+    /// Instead of a timeline: what works but may not be meant, word by word.
+    pub warnings: Option<Vec<String>>,
     /// Where each field stands in the file.
     #[serde(skip)]
     pub(super) lines: Lines,
@@ -117,8 +122,18 @@ pub struct Installation {
 
 impl Default for Installation {
     fn default() -> Self {
-        Self { administrators: Vec::new(), max_signal_age: Seconds(3600) }
+        Self { administrators: Vec::new(), max_signal_age: Seconds(7 * 86_400) }
     }
+}
+
+/// What Kubernetes knows of somebody.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Account {
+    /// The groups that are proven.
+    pub groups: Vec<String>,
+    /// What RBAC allows: `cancel` and `administer` on the instance, any other verb on the process.
+    pub rights: Vec<String>,
 }
 
 /// The instance.
@@ -257,7 +272,7 @@ pub struct SignalLine {
     pub name: Option<String>,
     /// The username that is proven; left out: not stamped.
     pub by: Option<String>,
-    /// The groups that are proven.
+    /// The groups that are proven, besides those of the account.
     #[serde(default)]
     pub groups: Vec<String>,
     /// The decision.
@@ -281,7 +296,7 @@ pub struct SignalLine {
     /// As in an `ApprovalSignal`.
     #[serde(default)]
     pub approvers: Vec<NamedApprovers>,
-    /// What RBAC allows the sender: `cancel` and `administer` on the instance, any other verb on the process.
+    /// What RBAC allows the sender, besides what it allows the account.
     #[serde(default)]
     pub rights: Vec<String>,
     /// When it was sent, when that is not when it is delivered.

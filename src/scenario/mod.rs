@@ -33,6 +33,7 @@ mod world;
 pub use format::Scenario;
 pub use play::{Report, play};
 pub use read::{NamedFile, is_manifest, read};
+pub use schema::strict as read_spec;
 
 use std::fmt;
 

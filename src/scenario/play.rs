@@ -35,11 +35,15 @@ fn story(scenario: &Scenario, findings: &mut Vec<Finding>) -> Result<Report, Fin
         return Err(Finding::malformed("about", "say in a sentence what the scenario shows"));
     }
     let mut world = World::new(scenario)?;
-    if let Some(faults) = &scenario.faults {
+    let place = if scenario.faults.is_some() { "faults" } else { "warnings" };
+    if scenario.faults.is_some() || scenario.warnings.is_some() {
         if scenario.definition.is_none() || !scenario.timeline.is_empty() || scenario.expect.is_some() {
-            return Err(Finding::malformed("faults", "goes with a definition, without a timeline and without expect"));
+            return Err(Finding::malformed(place, "goes with a definition, without a timeline and without expect"));
         }
-        expect::faults(&world.faults(), faults, findings);
+        expect::faults("fault", &world.faults(), scenario.faults.as_deref().unwrap_or_default(), findings);
+        if let Some(warnings) = &scenario.warnings {
+            expect::faults("warning", &world.warnings(), warnings, findings);
+        }
         return Ok(Report { status: world.status, verdicts: Vec::new() });
     }
     if scenario.expect.is_none() && scenario.timeline.last().is_none_or(|step| step.expect.is_none()) {

@@ -126,19 +126,20 @@ fn a_field_that_does_not_exist_is_told_with_its_line() {
         "decision:",
         "decison:",
         &["line 11, timeline[0].signals[0].decison: unknown field `decison`, expected one of \
-         name, by, groups, decision, step, partition, visit, instanceUID, comment, sent, verdict, says"],
+         name, by, groups, decision, step, partition, visit, instanceUID, comment, fields, delegateTo, approvers, rights, sent, verdict, says"],
     );
     says(
         "required: 2",
         "requires: 2",
         &["line 5, definition.nodes[0].approval.requires: there is no such field; fields \
-         are approvers, outcomeIfNoApprovers, partitions, rejections, requireComment, required, selfApproval"],
+         are approvers, escalations, fields, outcomeIfNoApprovers, partitions, rejections, requireComment, required, \
+         selfApproval, separateFrom, timeout, viewers"],
     );
     says(
         "aliases:",
         "alias:",
         &["line 6, identities.mary.alias: there is no such field; fields are active, aliases, \
-         displayName, email, username, validFrom, validUntil"],
+         attributes, displayName, email, guarantors, locale, managers, type, username, validFrom, validUntil"],
     );
 }
 
@@ -210,7 +211,7 @@ fn a_definition_may_be_in_a_file() {
 fn a_directory_may_be_in_files() {
     let with = |directory: &str| findings(&STORY.replacen("roles:", &format!("directory: {directory}\nroles:"), 1));
     let unknown = "people.yaml, line 7, items[0].spec.alias: there is no such field; fields are active, aliases, \
-                   displayName, email, username, validFrom, validUntil";
+                   attributes, displayName, email, guarantors, locale, managers, type, username, validFrom, validUntil";
     let again = "people.yaml, line 7, items[0].spec: there is another Identity mary; each may be given once";
     assert_eq!(with("{files: [people.yaml]}"), [unknown, again]);
     let none = "line 7, directory.files[0]: definitions.yaml has no Identity and no BusinessRole";

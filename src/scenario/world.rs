@@ -1,7 +1,7 @@
 //! Everything that the operator would see of a story, and what has come of it so far. Pure.
 
 use super::Finding;
-use super::format::{DefinitionLine, ObjectLine, ProofLine, Scenario, SignalLine, Step};
+use super::format::{Account, DefinitionLine, ObjectLine, ProofLine, Scenario, SignalLine, Step};
 use super::invariants;
 use super::moment::Seconds;
 use super::people::People;
@@ -10,7 +10,7 @@ use crate::api::{
     Actor, ApprovalSignalSpec, NameRef, WorkflowDefinitionSpec, WorkflowInstanceSpec, WorkflowInstanceStatus,
 };
 use crate::directory::Snapshot;
-use crate::engine::graph::{Fault, Graph, check, compile};
+use crate::engine::graph::{Fault, Graph, check, compile, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::Source;
 use crate::engine::{
@@ -33,6 +33,7 @@ pub(super) struct World {
     /// Every revision that ever was current.
     revisions: BTreeMap<String, Content>,
     people: People,
+    accounts: BTreeMap<String, Account>,
     settings: Settings,
     proof: Proof,
     object: Object,
@@ -74,6 +75,7 @@ impl World {
             current: None,
             revisions: BTreeMap::new(),
             people: People::new(scenario, created_at - 86_400)?,
+            accounts: scenario.accounts.clone(),
             settings: Settings {
                 administrators: scenario.settings.administrators.iter().filter_map(Source::named).collect(),
                 max_signal_age: scenario.settings.max_signal_age.0,
@@ -168,19 +170,26 @@ impl World {
         faults.iter().map(ToString::to_string).collect()
     }
 
+    /// What works in the definition, as it is now, but may not be meant.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let content = self.current.as_ref().and_then(|revision| self.revisions.get(revision));
+        content.and_then(|content| compile(&content.workflow).ok()).map(|graph| warnings(&graph)).unwrap_or_default()
+    }
+
     fn compute(&self, status: &WorkflowInstanceStatus, signals: &[Signal]) -> Plan {
         self.ask(status, signals, advance)
     }
 
     /// What somebody is told who asks why.
     pub(super) fn explain(&self, username: &str) -> String {
-        let ask = |facts: &Facts<'_>| explain(facts, &actor(username, &[]), &BTreeSet::new()).to_string();
-        self.ask(&self.status, &[], ask)
+        let (person, rights) = self.account(username, &[], &[]);
+        self.ask(&self.status, &[], |facts| explain(facts, &person, &rights).to_string())
     }
 
     /// What somebody may see of what was decided.
     pub(super) fn visible(&self, username: &str) -> Vec<Seen> {
-        self.ask(&self.status, &[], |facts| visible(facts, &actor(username, &[]), &BTreeSet::new()))
+        let (person, rights) = self.account(username, &[], &[]);
+        self.ask(&self.status, &[], |facts| visible(facts, &person, &rights))
     }
 
     /// The only place where the engine is asked, and where facts are built.
@@ -211,6 +220,17 @@ impl World {
             object: self.object.clone(),
             now: Timestamp::from_second(self.now()).unwrap_or_default(),
         })
+    }
+
+    /// Somebody, and what RBAC allows them.
+    fn account(&self, username: &str, groups: &[String], rights: &[String]) -> (Actor, BTreeSet<Right>) {
+        let known = self.accounts.get(username).cloned().unwrap_or_default();
+        let rights = rights.iter().chain(&known.rights).map(|right| match right.as_str() {
+            "cancel" => Right::Cancel,
+            "administer" => Right::Administer,
+            verb => Right::Process(verb.to_owned()),
+        });
+        (actor(username, &[groups, &known.groups].concat()), rights.collect())
     }
 
     fn now(&self) -> i64 {
@@ -258,6 +278,7 @@ impl World {
             return Err(Finding::malformed(&format!("{place}.name"), format!("there is a signal {name} already")));
         }
         let created_at = line.sent.map_or(self.now(), |sent| sent.seconds(self.created_at));
+        let (person, rights) = self.account(sender, &line.groups, &line.rights);
         let spec = ApprovalSignalSpec {
             instance: INSTANCE.0.to_owned(),
             instance_uid: line.instance_uid.clone(),
@@ -269,14 +290,8 @@ impl World {
             fields: line.fields.clone(),
             delegate_to: line.delegate_to.clone(),
             approvers: line.approvers.clone(),
-            actor: line.by.as_ref().map(|username| actor(username, &line.groups)),
+            actor: line.by.is_some().then_some(person),
         };
-        let rights = line.rights.iter().map(|right| match right.as_str() {
-            "cancel" => Right::Cancel,
-            "administer" => Right::Administer,
-            verb => Right::Process(verb.to_owned()),
-        });
-        let rights = rights.collect();
         self.unjudged.push(Signal { name, uid: uid.clone(), created_at, spec, rights });
         Ok(uid)
     }

@@ -160,7 +160,9 @@ pub async fn run(quick: bool) -> Result<()> {
     say("the engine alone");
     let engine = engine::measure(size.engine)?;
     report.figure("engine, computations of one signal", engine.single_per_second, "/s");
-    report.figure("engine, 1,000 signals in one batch", engine.batch_ms, "ms");
+    report.goal("engine, 1,000 signals in one batch", engine.batch_ms, "ms", Goal::AtMost(5.0));
+    report.goal("engine, the same, definition of 200 nodes", engine.large_ms, "ms", Goal::AtMost(5.0));
+    report.figure("engine, compiling a definition of 200 nodes", engine.compile_ms, "ms");
     report.raw("engine", &engine);
 
     report.raw("size", &json!({ "quick": quick, "waiting": size.waiting, "seconds": started.elapsed().as_secs_f64() }));

@@ -96,14 +96,16 @@ async fn write_verdict(
             context.metrics.verdicts.get_or_create(&word(&reason)).inc();
             context.metrics.decision_seconds.observe(Instant::now().duration_since(unjudged.seen).as_secs_f64());
             tracing::debug!(signal = verdict.signal.name, instance = key.1, reason, "judged");
+            instances.signals.judged(key, &verdict.signal.uid);
         }
         // Somebody else judged it, or it is gone: what the watch shows next is what counts.
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+            instances.signals.outdated(key, &verdict.signal.uid);
+        }
         Err(source) => {
             return Err(Error::Signal { name: verdict.signal.name.clone(), source });
         }
     }
-    instances.signals.done(key, &verdict.signal.uid);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The unfinished instances in memory: compact, and never older than what this operator wrote itself.
 
-use crate::api::{WorkflowInstance, WorkflowInstanceSpec, WorkflowInstanceStatus};
+use crate::api::{NameRef, WorkflowInstance, WorkflowInstanceSpec, WorkflowInstanceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
@@ -50,6 +50,18 @@ impl Live {
         let mut instance = WorkflowInstance::new(&self.name_any(), spec);
         instance.metadata = self.metadata.clone();
         Ok(Parsed { instance, status })
+    }
+
+    /// The name of the definition that it runs on, if it names one.
+    #[must_use]
+    pub fn definition(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            workflow_ref: Option<NameRef>,
+        }
+        let named: Named = serde_json::from_str(self.spec.as_ref()?.get()).ok()?;
+        named.workflow_ref.map(|reference| reference.name)
     }
 
     /// This instance with another status, to be written with the resourceVersion that it was read at.

@@ -20,7 +20,7 @@ use super::{CONCURRENCY, Context, backoff, report};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
 use crate::diagram::{self, Drawing};
 use crate::engine::{Note, Reason, Verdict};
-use crate::runtime::telemetry::{Metrics, word};
+use crate::runtime::telemetry::word;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
 use gather::gather;
@@ -30,8 +30,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use live::{Live, Written};
-pub use signals::Key;
 use signals::Signals;
+pub use signals::{Key, fact};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,9 +43,15 @@ const ROUNDS: usize = 4;
 /// How soon something that is due is looked at again, at the soonest.
 const SOONEST: Duration = Duration::from_millis(100);
 
+/// The same, at the latest: the clocks may be set anew meanwhile.
+const LATEST: Duration = Duration::from_hours(1);
+
 /// For how many seconds after its creationTimestamp a signal may still be on its way through the API server: admission comes
 /// after the stamp.
 const IN_FLIGHT: i64 = 5;
+
+/// How many seconds lie between two counts of the instances of each definition.
+const COUNT_EVERY: u32 = 10;
 
 /// How soon a missing snapshot is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -129,11 +135,25 @@ pub struct Instances {
 }
 
 impl Instances {
-    /// Keeps the gauge of unfinished instances, for ever.
-    pub async fn count(&self, metrics: &Metrics) {
+    /// Counts the unfinished instances, for ever: all of them for the metrics, and those of each definition for its status.
+    pub async fn count(&self) {
+        let context = &self.context;
+        context.synced.wait().await;
         loop {
-            metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            let mut counts: HashMap<String, u32> = HashMap::new();
+            for definition in self.store.state().iter().filter_map(|live| live.definition()) {
+                *counts.entry(definition).or_default() += 1;
+            }
+            let mut running = context.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if running.as_ref() != Some(&counts) {
+                *running = Some(counts);
+                context.running_changes.announce();
+            }
+            drop(running);
+            for _ in 0..COUNT_EVERY {
+                context.metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         }
     }
 
@@ -340,7 +360,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
     }
     let wait = plan.wake_at.map(|at| Duration::try_from(at.duration_since(context.clock.now())).unwrap_or_default());
     Ok(match wait {
-        Some(wait) => Turn::Later(wait.max(SOONEST)),
+        Some(wait) => Turn::Later(wait.clamp(SOONEST, LATEST)),
         None if gathered.waits_for_snapshot() => Turn::Later(LOOK_AGAIN),
         None => Turn::Settled,
     })

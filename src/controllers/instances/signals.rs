@@ -29,6 +29,9 @@ struct Inner {
     by_instance: HashMap<Key, BTreeMap<String, Unjudged>>,
     /// While the watch lists anew: what it has listed so far.
     listed: Option<HashMap<Key, BTreeMap<String, Unjudged>>>,
+    /// Signals that this operator gave a verdict, by uid: what the watch still says of them is old. Kept until the watch lets go
+    /// of them; true once it lists anew since, and so will not name them again.
+    judged: HashMap<String, bool>,
 }
 
 impl Signals {
@@ -39,28 +42,37 @@ impl Signals {
         match event {
             watcher::Event::Init => {
                 inner.listed = Some(HashMap::new());
+                inner.judged.values_mut().for_each(|listed_since| *listed_since = true);
                 Vec::new()
             }
             watcher::Event::InitApply(signal) => {
                 let key = key(&signal);
                 let uid = signal.uid().unwrap_or_default();
-                let unjudged = Unjudged { signal: Arc::new(signal), seen: now };
-                inner.listed.get_or_insert_default().entry(key).or_default().insert(uid, unjudged);
+                if !inner.judged.contains_key(&uid) {
+                    let unjudged = Unjudged { signal: Arc::new(signal), seen: now };
+                    inner.listed.get_or_insert_default().entry(key).or_default().insert(uid, unjudged);
+                }
                 Vec::new()
             }
             watcher::Event::InitDone => {
                 inner.by_instance = inner.listed.take().unwrap_or_default();
+                inner.judged.retain(|_, listed_since| !*listed_since);
                 inner.by_instance.keys().cloned().collect()
             }
             watcher::Event::Apply(signal) => {
                 let key = key(&signal);
                 let uid = signal.uid().unwrap_or_default();
+                if inner.judged.contains_key(&uid) {
+                    return Vec::new();
+                }
                 let unjudged = Unjudged { signal: Arc::new(signal), seen: now };
                 inner.by_instance.entry(key.clone()).or_default().insert(uid, unjudged);
                 vec![key]
             }
             watcher::Event::Delete(signal) => {
-                inner.remove(&key(&signal), &signal.uid().unwrap_or_default());
+                let uid = signal.uid().unwrap_or_default();
+                inner.judged.remove(&uid);
+                inner.remove(&key(&signal), &uid);
                 Vec::new()
             }
         }
@@ -72,8 +84,18 @@ impl Signals {
         inner.by_instance.get(key).map(|signals| signals.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// A verdict has been written, or the signal is gone.
-    pub fn done(&self, key: &Key, uid: &str) {
+    /// A verdict has been written: the signal is never judged again, whatever the watch still says of it.
+    pub fn judged(&self, key: &Key, uid: &str) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.remove(key, uid);
+        if let Some(signals) = inner.listed.as_mut().and_then(|listed| listed.get_mut(key)) {
+            signals.remove(uid);
+        }
+        inner.judged.insert(uid.to_owned(), false);
+    }
+
+    /// The signal was changed or is gone: what the watch shows next is what counts.
+    pub fn outdated(&self, key: &Key, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key, uid);
     }
 }
@@ -102,5 +124,45 @@ pub fn fact(signal: &ApprovalSignal) -> Signal {
         created_at: signal.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second()),
         spec: signal.spec.clone(),
         rights: BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Signals, watcher};
+    use crate::api::{ApprovalSignal, ApprovalSignalSpec};
+
+    fn signal(uid: &str) -> ApprovalSignal {
+        let spec = ApprovalSignalSpec { instance: "release".to_owned(), ..ApprovalSignalSpec::default() };
+        let mut signal = ApprovalSignal::new(uid, spec);
+        signal.metadata.namespace = Some("shop".to_owned());
+        signal.metadata.uid = Some(uid.to_owned());
+        signal
+    }
+
+    /// A verdict is final: a watch that lags behind may not bring the signal back to be judged another time.
+    #[test]
+    fn rule07_a_judged_signal_never_comes_back() {
+        let key = ("shop".to_owned(), "release".to_owned());
+        let signals = Signals::default();
+        let names =
+            || signals.of(&key).iter().filter_map(|found| found.signal.metadata.uid.clone()).collect::<Vec<_>>();
+        signals.apply(watcher::Event::Apply(signal("a")));
+        signals.apply(watcher::Event::Apply(signal("b")));
+        signals.judged(&key, "a");
+        assert_eq!(names(), ["b"]);
+        signals.apply(watcher::Event::Apply(signal("a")));
+        assert_eq!(names(), ["b"], "an old event does not bring it back");
+        signals.apply(watcher::Event::Init);
+        signals.apply(watcher::Event::InitApply(signal("a")));
+        signals.apply(watcher::Event::InitApply(signal("b")));
+        signals.judged(&key, "b");
+        signals.apply(watcher::Event::InitDone);
+        assert_eq!(names(), Vec::<String>::new(), "nor does an old list, nor one that was begun before the verdict");
+        signals.outdated(&key, "c");
+        signals.apply(watcher::Event::Apply(signal("c")));
+        assert_eq!(names(), ["c"], "one that was changed meanwhile does come back");
+        signals.apply(watcher::Event::Delete(signal("c")));
+        assert_eq!(names(), Vec::<String>::new());
     }
 }

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use jiff::Timestamp;
-use quorate::api::{Actor, ApprovalSignalSpec, Decision, NameRef, WorkflowInstanceSpec, WorkflowInstanceStatus};
+use quorate::api::{
+    Actor, ApprovalSignalSpec, BusinessRoleSpec, Decision, IdentitySpec, Member, NameRef, WorkflowDefinitionSpec,
+    WorkflowInstanceSpec, WorkflowInstanceStatus,
+};
 use quorate::directory::Snapshot;
-use quorate::engine::graph::{Graph, compile};
+use quorate::engine::graph::{Graph, check, compile};
 use quorate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Settings, Signal, advance};
 use serde::Serialize;
+use serde_json::json;
 
 use super::load::{APPROVERS, workflow};
 
@@ -24,6 +28,10 @@ pub struct Engine {
     idle_per_second: f64,
     /// An instance that needs a thousand approvals, all of them there at once.
     pub batch_ms: f64,
+    /// The same on a definition of 200 nodes: conditions, expressions, fields, a role of a thousand members, delegations.
+    pub large_ms: f64,
+    /// Compiling that definition.
+    pub compile_ms: f64,
 }
 
 const BATCH: u32 = 1000;
@@ -47,7 +55,16 @@ pub fn measure(time: Duration) -> Result<Engine> {
     let all = many.plan(&begun, &signals);
     ensure!(all.verdicts.iter().all(|verdict| verdict.reason.counted()), "all of {BATCH} count");
     ensure!(all.status.outcome.is_some(), "{BATCH} approvals decide");
+    let large = Case::large()?;
+    let begun = large.plan(&WorkflowInstanceStatus::default(), &[]).status;
+    let members: Vec<Signal> = (0..BATCH).map(member).collect();
+    let all = large.plan(&begun, &members);
+    ensure!(all.verdicts.iter().all(|verdict| verdict.reason.counted()), "all of {BATCH} count: {:?}", all.verdicts[0]);
+    ensure!(all.status.outcome.is_some(), "{BATCH} approvals decide: {:?}", all.status.step);
+    let definition = large_workflow();
     Ok(Engine {
+        large_ms: 1000.0 / per_second(time, || large.plan(&begun, &members)),
+        compile_ms: 1000.0 / per_second(time, || compile(&definition)),
         single_per_second: per_second(time, || two.plan(&middle, &deciding)),
         idle_per_second: per_second(time, || two.plan(&middle, &[])),
         batch_ms: 1000.0 / per_second(time, || many.plan(&begun, &signals)),
@@ -73,6 +90,26 @@ impl Case {
         Ok(Self { graph, spec, directory: Arc::default(), settings })
     }
 
+    fn large() -> Result<Self> {
+        let graph = compile(&large_workflow()).map_err(|faults| anyhow!("the workflow is faulty: {faults:?}"))?;
+        let people: Vec<(String, IdentitySpec)> = (0..BATCH)
+            .map(|number| {
+                let username = format!("person-{number}");
+                let manager = format!("identity-{}", number / 10);
+                let spec = IdentitySpec { username, active: true, managers: vec![manager], ..IdentitySpec::default() };
+                (format!("identity-{number}"), spec)
+            })
+            .collect();
+        let members = people.iter().map(|(name, _)| Member { identity: name.clone(), ..Member::default() }).collect();
+        let role = BusinessRoleSpec { members, criticality: Some(3), ..BusinessRoleSpec::default() };
+        let people = people.iter().map(|(name, spec)| (name.as_str(), spec));
+        let directory = Arc::new(Snapshot::new(people, [("reviewers", &role)]));
+        ensure!(check(&graph, &directory).is_empty(), "the workflow fits the directory");
+        let small = Self::of(1)?;
+        let spec = WorkflowInstanceSpec { role: Some("reviewers".into()), ..small.spec };
+        Ok(Self { graph, spec, directory, settings: small.settings })
+    }
+
     fn plan(&self, status: &WorkflowInstanceStatus, signals: &[Signal]) -> Plan {
         advance(&Facts {
             instance: Instance {
@@ -95,6 +132,34 @@ impl Case {
             now: Timestamp::from_second(CREATED_AT + 60).unwrap_or_default(),
         })
     }
+}
+
+/// A step of a thousand approvals, and a long way of conditions to the end.
+fn large_workflow() -> WorkflowDefinitionSpec {
+    let step = json!({"name": "review", "approval": {
+        "approvers": [{"role": "reviewers"}],
+        "required": BATCH,
+        "fields": [{"name": "seen", "type": "CheckBox", "mustBe": true}],
+        "timeout": {"after": "72h"},
+        "escalations": [{"after": "48h", "approvers": [{"supervisorOf": "Approvers"}]}],
+    }});
+    let condition = |number: u32| {
+        let condition = if number % 2 == 0 {
+            json!({"type": "RoleCriticality", "operator": "GreaterThan", "right": 2})
+        } else {
+            json!({"type": "Expression", "expression": "role.criticality > 2 && initiator.username != ''"})
+        };
+        json!({"name": format!("condition-{number}"), "condition": condition, "next": {"else": "Rejected"}})
+    };
+    let nodes: Vec<_> = std::iter::once(step).chain((1..200).map(condition)).collect();
+    serde_json::from_value(json!({ "nodes": nodes })).unwrap_or_default()
+}
+
+/// An approval by a member of the role.
+fn member(person: u32) -> Signal {
+    let mut approval = signal(person);
+    approval.spec.fields.insert("seen".into(), "true".into());
+    approval
 }
 
 fn signal(person: u32) -> Signal {

@@ -1,0 +1,8 @@
+//! `make fuzz TARGET=definition`
+#![no_main]
+
+#[path = "../targets.rs"]
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::definition(data));

@@ -1,0 +1,181 @@
+//! `quorate check` and `quorate diagram`: look at definitions in files, without a cluster. What is wrong with one is found by
+//! [`crate::engine`], and drawn by [`crate::diagram`].
+
+use super::files::{self, Manifest};
+use crate::api::{WorkflowDefinitionSpec, WorkflowInstance};
+use crate::diagram::{self, Drawing};
+use crate::engine::graph::{Graph, compile, warnings};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The arguments of `quorate check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Check {
+    /// Manifests with WorkflowDefinitions, and folders of them; other kinds are passed over.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// The arguments of `quorate diagram`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Diagram {
+    /// A manifest with a `WorkflowDefinition`.
+    pub file: PathBuf,
+    /// Which one, where there are several.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// An instance that runs on it, as `kubectl get wfi NAME -o yaml` prints it: where it stands is marked.
+    #[arg(long)]
+    pub instance: Option<PathBuf>,
+    /// What to print.
+    #[arg(long, value_enum, default_value_t = Format::Svg)]
+    pub format: Format,
+}
+
+/// What a diagram is printed as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Format {
+    /// A picture.
+    Svg,
+    /// Mermaid text.
+    Mermaid,
+}
+
+/// Checks every definition: a line for each, and what is wrong with it.
+///
+/// # Errors
+/// When a file cannot be read, or `out` not be written to.
+pub fn check(arguments: &Check, out: &mut impl Write) -> io::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    let mut any = false;
+    for path in &arguments.paths {
+        for (file, text) in files::manifests(path)? {
+            for (name, spec) in definitions(&file, &text)? {
+                any = true;
+                match compile(&spec) {
+                    Ok(graph) => {
+                        writeln!(out, "ok    {}  {name}", file.display())?;
+                        for warning in warnings(&graph) {
+                            writeln!(out, "      warning: {warning}")?;
+                        }
+                    }
+                    Err(faults) => {
+                        code = ExitCode::FAILURE;
+                        writeln!(out, "FAIL  {}  {name}", file.display())?;
+                        for fault in faults {
+                            writeln!(out, "      {fault}")?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if any { Ok(code) } else { Err(io::Error::other("there is no WorkflowDefinition in these files")) }
+}
+
+/// Draws one definition, or an instance that runs on it.
+///
+/// # Errors
+/// When a file cannot be read or drawn, or `out` not be written to.
+pub fn draw(arguments: &Diagram, out: &mut impl Write) -> io::Result<()> {
+    let graph = the_graph(arguments)?;
+    let instance = arguments.instance.as_ref().map(|path| the_instance(path)).transpose()?;
+    let drawing = Drawing::of(&graph, instance.as_ref().and_then(|instance| instance.status.as_ref()));
+    match arguments.format {
+        Format::Svg => writeln!(out, "{}", diagram::svg(&drawing)),
+        Format::Mermaid => writeln!(out, "{}", diagram::mermaid(&drawing)),
+    }
+}
+
+fn the_graph(arguments: &Diagram) -> io::Result<Graph> {
+    let file = &arguments.file;
+    let mut found = definitions(file, &files::text(file)?)?;
+    let known: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    if let Some(wanted) = &arguments.name {
+        found.retain(|(name, _)| name == wanted);
+    }
+    let [(name, spec)] = found.as_slice() else {
+        let message =
+            format!("{}: choose one WorkflowDefinition by --name; it has {}", file.display(), known.join(", "));
+        return Err(io::Error::other(message));
+    };
+    compile(spec).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        io::Error::other(format!("{}: {name} cannot work: {}", file.display(), faults.join("; ")))
+    })
+}
+
+fn the_instance(path: &Path) -> io::Result<WorkflowInstance> {
+    let text = files::text(path)?;
+    serde_saphyr::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+}
+
+fn definitions(file: &Path, text: &str) -> io::Result<Vec<(String, WorkflowDefinitionSpec)>> {
+    let found = files::objects(file, text)?.into_iter().filter(|object| object.kind == "WorkflowDefinition");
+    found
+        .map(|Manifest { name, spec, .. }| {
+            let read = crate::scenario::read_spec("WorkflowDefinition", "spec", &spec);
+            let read = read.map_err(|finding| io::Error::other(format!("{}: {name}: {finding}", file.display())))?;
+            Ok((name, read))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, Diagram, Format, check, draw};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::ExitCode;
+
+    fn checked(paths: &[&Path]) -> (Result<bool, String>, String) {
+        let mut out = Vec::new();
+        let paths = paths.iter().map(|path| path.to_path_buf()).collect();
+        let code = check(&Check { paths }, &mut out).map_err(|error| error.to_string());
+        let said = code.map(|code| format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS));
+        (said, String::from_utf8(out).expect("text"))
+    }
+
+    fn example(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+    }
+
+    #[test]
+    fn r19_definitions_are_checked_offline_with_the_exact_place() {
+        let (said, output) = checked(&[&example("four-people"), &example("certificate-two-of-five")]);
+        assert_eq!(said, Ok(true), "{output}");
+        assert!(output.contains("issue-card") && output.contains("warning: spec.nodes[enrollment]"), "{output}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("wrong.yaml");
+        let text = "apiVersion: quorate.dev/v1alpha1\nkind: WorkflowDefinition\nmetadata: {name: wrong}\nspec: {nodes: [{name: a, approval: {approvers: [{expression: nosuch}]}, next: {rejected: b}}]}\n";
+        fs::write(&file, text).expect("a file");
+        let (said, output) = checked(&[folder.path()]);
+        assert_eq!(said, Ok(false), "{output}");
+        assert!(output.contains("spec.nodes[a].approval.approvers[0].expression: line 1, column 1"), "{output}");
+        assert!(output.contains("spec.nodes[a].next.rejected: there is no node b"), "{output}");
+        fs::write(&file, text.replace("next", "nxt")).expect("a file");
+        let (said, _) = checked(&[&file]);
+        assert!(said.as_ref().is_err_and(|why| why.contains("nxt")), "{said:?}");
+        let (said, _) = checked(&[&example("four-people/policy/people.yaml")]);
+        assert!(said.is_err(), "files without definitions are no success");
+    }
+
+    #[test]
+    fn r18_a_definition_is_drawn_and_an_instance_marked_in_it() {
+        let drawn = |format, instance| {
+            let file = example("four-people/policy/issue-card.yaml");
+            let mut out = Vec::new();
+            draw(&Diagram { file, name: None, instance, format }, &mut out).expect("a picture");
+            String::from_utf8(out).expect("text")
+        };
+        let picture = drawn(Format::Svg, None);
+        assert!(picture.starts_with("<svg") && picture.contains("Check the applicant"), "{picture}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("instance.yaml");
+        let instance = "apiVersion: quorate.dev/v1alpha1\nkind: WorkflowInstance\nmetadata: {name: card}\nspec: {workflowRef: {name: issue-card}}\nstatus: {steps: [{node: check, visit: 1, enteredAt: 2026-04-01T08:00:00Z}]}\n";
+        fs::write(&file, instance).expect("a file");
+        let text = drawn(Format::Mermaid, Some(file));
+        assert!(text.contains(":::current"), "{text}");
+    }
+}
