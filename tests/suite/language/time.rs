@@ -9,6 +9,7 @@ use jiff::{Timestamp, ToSpan as _};
 use kube::ResourceExt;
 use quorate::api::*;
 use serde_json::json;
+use std::time::Duration;
 
 on_both_servers!(
     a_step_expires,
@@ -46,6 +47,33 @@ async fn a_step_expires(cluster: &Cluster) {
     let other = alice.opens("other", json!({"workflow": {"nodes": nodes}})).await;
     scene.at(&other, "second").await;
     assert_eq!(scene.asked(&other).await, ["john"]);
+}
+
+/// Who signed in time is not late because the operator was away. It takes a control plane of its own.
+#[tokio::test]
+async fn a_signal_in_time_counts_however_late_it_is_seen() {
+    let mut cluster = Cluster::start(false).await;
+    let namespace = Scene::with_namespace(&cluster, "late").await.namespace;
+    let approval = json!({"approvers": [{"user": "mary"}], "timeout": {"after": "8s"}});
+    let scene = Scene::within(&cluster, &namespace).await;
+    let release = scene.as_user("alice", &[]).await.opens("release", one_step(approval)).await;
+    let release = scene.asking(&release).await;
+    let deadline = release.status.as_ref().unwrap().steps[0].deadline.clone().unwrap();
+    cluster.operator.terminate(Duration::from_secs(30)).await.unwrap();
+    let scene = Scene::within(&cluster, &namespace).await;
+    let (mary, john) = (scene.as_user("mary", &[]).await, scene.as_user("john", &[]).await);
+    let signal = mary.approves(&release).await;
+    assert!(seconds(&signal.creation_timestamp().unwrap()) <= seconds(&deadline), "this machine is too slow");
+    while Timestamp::now().as_second() <= seconds(&deadline) + 1 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let late = john.approves(&release).await;
+    cluster.operator = Cluster::spawn_operator(&cluster.plane).await;
+    let _log = crate::ShowsLog(&cluster);
+    let scene = Scene::within(&cluster, &namespace).await;
+    scene.counts(&signal).await;
+    assert_eq!(scene.outcome_of(&release).await, Outcome::Approved);
+    scene.refuses(&late, "StepClosed", "release is finished: Approved").await;
 }
 
 async fn a_step_is_approved_by_silence_only_where_that_is_written(cluster: &Cluster) {
