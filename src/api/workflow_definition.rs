@@ -477,7 +477,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 fn operand_schema(_: &mut SchemaGenerator) -> Schema {
     let mut schema = super::common::flat_value();
     schema["maxItems"] = json!(1024);
-    schema["description"] = json!("The right operand: text, a number, true or false; for In and NotIn a list of those.");
+    schema["description"] =
+        json!("The right operand: text, a number, true or false; for In and NotIn a list of those.");
     Schema::try_from(schema).unwrap_or_default()
 }
 

@@ -22,12 +22,12 @@ async fn a_step_expires(cluster: &Cluster) {
     let scene = Scene::with_namespace(cluster, "timeout").await;
     let alice = scene.as_user("alice", &[]).await;
     let mary = scene.as_user("mary", &[]).await;
-    let approval = json!({"approvers": [{"user": "mary"}], "timeout": {"after": "3s"}});
+    let approval = json!({"approvers": [{"user": "mary"}], "timeout": {"after": "6s"}});
     let release = scene.asking(&alice.opens("release", one_step(approval)).await).await;
     let visit = release.status.as_ref().unwrap().steps[0].clone();
     let deadline = visit.deadline.clone().unwrap().0;
     let given = deadline.duration_since(visit.entered_at.0).as_millis();
-    assert!((3000..=4000).contains(&given), "{given} ms were given");
+    assert!((6000..=7000).contains(&given), "{given} ms were given");
     assert_eq!(release.status.as_ref().unwrap().next_wakeup.as_ref().map(|time| time.0), Some(deadline));
     // In time, and not enough.
     scene.refuses(&alice.approves(&release).await, "SelfApproval", "").await;
@@ -102,7 +102,7 @@ async fn an_escalation_asks_more_people(cluster: &Cluster) {
     let anna = scene.person("anna", json!({"managers": [boss.name()]})).await;
     let approval = json!({
         "approvers": [{"user": anna.name()}],
-        "escalations": [{"after": "2s", "approvers": [{"supervisorOf": "Approvers"}]}, {"after": "4s", "approvers": [{"group": "night"}]}],
+        "escalations": [{"after": "6s", "approvers": [{"supervisorOf": "Approvers"}]}, {"after": "8s", "approvers": [{"group": "night"}]}],
     });
     let release = scene.asking(&alice.opens("release", one_step(approval)).await).await;
     assert_eq!(scene.asked(&release).await, [anna.name()]);
