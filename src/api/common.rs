@@ -134,9 +134,16 @@ pub(super) fn attributes_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 256,
-        "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true},
+        "additionalProperties": flat_value(),
         "description": "For conditions and expressions: text, numbers, true or false, or lists of those."
     })
+}
+
+/// Text, a number, true or false, or a list of those. Nothing deeper is let in: whoever reads JSON gives up at some depth, and a
+/// watch that cannot read one object shows none.
+pub(super) fn flat_value() -> serde_json::Value {
+    let flat = serde_json::json!({"x-kubernetes-preserve-unknown-fields": true, "maxProperties": 0, "maxItems": 0});
+    serde_json::json!({"x-kubernetes-preserve-unknown-fields": true, "maxProperties": 0, "maxItems": 65536, "items": flat})
 }
 
 /// Seconds since the epoch: what creationTimestamp can tell, and so what times are compared in.

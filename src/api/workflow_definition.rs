@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -475,10 +475,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 fn operand_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "x-kubernetes-preserve-unknown-fields": true,
-        "description": "The right operand: text, a number, true or false; for In and NotIn a list of those."
-    })
+    let mut schema = super::common::flat_value();
+    schema["maxItems"] = json!(1024);
+    schema["description"] =
+        json!("The right operand: text, a number, true or false; for In and NotIn a list of those.");
+    Schema::try_from(schema).unwrap_or_default()
 }
 
 fn next_schema(_: &mut SchemaGenerator) -> Schema {

@@ -189,7 +189,7 @@ async fn a_process_that_cannot_work_says_why(cluster: &Cluster) {
     assert!(told.contains(place), "{told}");
 
     for (name, expression, why) in [
-        ("syntax", "object.spec.", "Syntax error"),
+        ("syntax", "object.spec.", "syntax error"),
         ("variable", "objekt.spec.signerName == 'x'", "there is no variable objekt"),
         ("function", "lower(object.spec.signerName) == 'x'", "there is no function lower"),
         ("bomb", "[1].all(a, [1].all(b, [1].all(c, true)))", "nested 2 deep at most"),

@@ -42,6 +42,10 @@ pub async fn write_status(
             Ok(Some(written))
         }
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(None),
+        // The store says it in words alone.
+        Err(kube::Error::Api(status)) if status.message.to_lowercase().contains("too large") => {
+            Err(Error::TooLarge { name, message: status.message })
+        }
         Err(source) => Err(Error::Api { name, source }),
     }
 }

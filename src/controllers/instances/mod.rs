@@ -67,6 +67,16 @@ pub enum Error {
         /// Why.
         source: kube::Error,
     },
+    /// The spec leaves no room for a status.
+    #[error(
+        "WorkflowInstance {name}: nothing can be recorded in it, since it is as large as the API server allows ({message}); ask again with smaller parameters"
+    )]
+    TooLarge {
+        /// The instance.
+        name: String,
+        /// What the API server says.
+        message: String,
+    },
     /// A verdict could not be written.
     #[error("ApprovalSignal {name}: {source}")]
     Signal {
@@ -270,8 +280,13 @@ fn reference(key: &Key) -> ObjectRef<Live> {
 fn give_up_for_now(live: Arc<Live>, error: &Error, instances: Arc<Instances>) -> Action {
     let failures = instances.failed(&key_of(&live));
     // Somebody has to mend these: say so where they look, once.
-    if failures == 1 && matches!(error, Error::MayNotDecide { .. } | Error::WriteBackRefused { .. }) {
-        let note = Note { warning: true, reason: "WriteBackFailed", message: error.to_string() };
+    let reason = match error {
+        Error::MayNotDecide { .. } | Error::WriteBackRefused { .. } => Some("WriteBackFailed"),
+        Error::TooLarge { .. } => Some("TooLarge"),
+        _ => None,
+    };
+    if let Some(reason) = reason.filter(|_| failures == 1) {
+        let note = Note { warning: true, reason, message: error.to_string() };
         instances.context.events.post(event_target(&live), note);
     }
     Action::requeue(backoff(failures))

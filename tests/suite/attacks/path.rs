@@ -35,8 +35,10 @@ async fn attack_13_write_through_status(cluster: &Cluster) {
     let signal = scene.now(&signal).await;
 
     let api = scene.admin.sees::<WorkflowInstance>();
-    let status = json!({"outcome": "Approved", "decisions": [{"actor": "mary", "decision": "Approve", "step": "check", "visit": 1,
+    let mut status = json!({"outcome": "Approved", "decisions": [{"actor": "mary", "decision": "Approve", "step": "check", "visit": 1,
         "partition": "default", "through": "user mary", "at": "2030-01-01T00:00:00Z", "signal": {"name": "x", "uid": "x"}}]});
+    // Another revision would be refused before any policy is asked.
+    status["revision"] = json!(release.status.as_ref().unwrap().revision);
     let mut put = release.clone();
     put.status.as_mut().unwrap().outcome = Some(Outcome::Approved);
     refused_by(api.replace_status("release", &PostParams::default(), &put).await, "quorate-status", alone);

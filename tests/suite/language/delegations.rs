@@ -164,7 +164,8 @@ async fn a_delegation_covers_roles_and_times(cluster: &Cluster) {
     Api::<Delegation>::all(olga.client.clone()).delete(&covered.name_any(), &DeleteParams::default()).await.unwrap();
 
     // It begins by itself, and nothing was edited then.
-    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let soon =
+        (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(15)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     olga.delegates(&scene, "soon", json!({"to": dan.name(), "from": soon})).await;
     scene.refuses(&dan.approves(&second).await, "NotAnApprover", "may not decide").await;
     eventually("the delegation has begun", async || {

@@ -179,7 +179,7 @@ async fn a_process_says_whom_it_is_about_and_who_may_not_decide(cluster: &Cluste
 async fn an_expired_request_is_denied(cluster: &Cluster) {
     let scene = Scene::with_namespace(cluster, "expired").await;
     let alice = scene.as_user("alice", &[]).await;
-    let nodes = json!([{"name": "check", "approval": {"approvers": [{"user": "mary"}], "timeout": {"after": "3s"}}}]);
+    let nodes = json!([{"name": "check", "approval": {"approvers": [{"user": "mary"}], "timeout": {"after": "6s"}}}]);
     let workflow = scene.workflow("certificates", nodes).await;
     let process = scene.process("certificates", &workflow.name_any(), &[]).await;
     scene.ready(&process, "True").await;

@@ -71,7 +71,12 @@ async fn kubectl_shows_the_directory(cluster: &Cluster) {
     for (kind, object, columns, row) in [
         ("ident", user, "NAME USERNAME DISPLAY NAME ACTIVE READY AGE", vec![user, user, "Anna Malá", "true", "True"]),
         ("brole", &name, "NAME DISPLAY NAME MEMBERS READY AGE", vec![&name, "Clerks", user, "True"]),
-        ("wfd", &definition.name_any(), "NAME READY REASON AGE", vec![&definition.name_any(), "True", "Valid"]),
+        (
+            "wfd",
+            &definition.name_any(),
+            "NAME READY REASON INSTANCES AGE",
+            vec![&definition.name_any(), "True", "Valid", "0"],
+        ),
         (
             "businesscalendar",
             &office.name_any(),
