@@ -44,6 +44,7 @@ scenarios! {
     r02_criticality_branches_low
     r02_expression
     r02_expression_fails
+    r02_expression_over_the_directory
     r02_expression_yields_no_truth
     r02_fields_decide
     r02_identity_attribute_of_all_subjects
@@ -59,6 +60,7 @@ scenarios! {
     r05_guarantors_by_a_group_are_no_all
     r06_expression_fails_later
     r06_expression_of_approvers
+    r06_expression_over_the_directory
     r06_expression_yields_no_list
     r06_permission
     r07_cycle_of_managers
