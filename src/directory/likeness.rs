@@ -1,7 +1,8 @@
 //! Names that look alike. A person who comes back under `Mary` instead of `mary`, or with a letter of another alphabet, may not
 //! slip past what bars them (attack 8). Likeness only ever denies: what gives somebody a right is compared letter by letter.
 
-use super::Snapshot;
+use super::{Snapshot, usernames};
+use std::collections::BTreeSet;
 use unicode_security::skeleton;
 
 /// What a name looks like: upper and lower case, and letters that look the same, fall together. So do i and l, since each of
@@ -15,15 +16,29 @@ pub fn looks(name: &str) -> String {
 }
 
 impl Snapshot {
-    /// Whether two usernames may be one person: they are as far as the directory knows, or they look alike and the directory
-    /// does not know both, as different people.
+    /// Whether two usernames may be one person: they are as far as the directory knows, or one of the names of one looks like one
+    /// of the other, and the directory does not know both, as different people.
     #[must_use]
     pub fn may_be_same(&self, one: &str, other: &str) -> bool {
         if self.same_person(one, other) {
             return true;
         }
         let told_apart = self.identity_of(one).is_some() && self.identity_of(other).is_some();
-        !told_apart && looks(one) == looks(other)
+        !told_apart && !self.faces_of(one).is_disjoint(&self.faces_of(other))
+    }
+
+    /// What the names of a person look like: the username and its aliases.
+    #[must_use]
+    pub fn faces_of(&self, username: &str) -> BTreeSet<String> {
+        let known = self.identity_of(username).and_then(|identity| self.people.get(identity));
+        known.map_or_else(|| BTreeSet::from([looks(username)]), |person| usernames(person).map(looks).collect())
+    }
+
+    /// The Identities of whom one name looks like this one, which the directory does not know.
+    pub fn alike(&self, unknown: &str) -> impl Iterator<Item = &str> {
+        let known = self.identity_of(unknown).is_some();
+        let alike = self.faces.get(&looks(unknown)).filter(|_| !known);
+        alike.into_iter().flatten().map(String::as_str)
     }
 }
 
@@ -52,6 +67,9 @@ mod tests {
         let (one, other) = (person("dev1"), person("devl"));
         let directory = Snapshot::new([("one", &one), ("other", &other)], []);
         assert!(!directory.may_be_same("dev1", "devl"));
+        let anna = IdentitySpec { aliases: vec!["anna@github".to_owned()], ..person("anna") };
+        let others = Snapshot::new([("anna", &anna)], []);
+        assert!(others.may_be_same("Anna", "anna@github"), "an alias is no disguise either");
         assert!(directory.may_be_same("dev1", "devI"), "nobody knows this one");
     }
 }

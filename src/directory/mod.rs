@@ -28,6 +28,8 @@ pub struct Snapshot {
     roles: BTreeMap<String, Role>,
     /// Which Identities claim a username, as username or alias.
     claims: HashMap<String, BTreeSet<String>>,
+    /// Which Identities have a username that looks like this.
+    faces: HashMap<String, BTreeSet<String>>,
     /// Which roles list a role among their subroles.
     superiors: HashMap<String, BTreeSet<String>>,
     /// In the order in which they were made.
@@ -78,6 +80,7 @@ impl Snapshot {
         for (name, spec) in identities {
             for username in usernames(spec) {
                 snapshot.claims.entry(username.to_owned()).or_default().insert(name.to_owned());
+                snapshot.faces.entry(looks(username)).or_default().insert(name.to_owned());
             }
             snapshot.people.insert(name.to_owned(), spec.clone());
         }

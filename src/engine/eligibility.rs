@@ -7,7 +7,7 @@ use super::{Facts, Right};
 use crate::api::{Actor, ApproverSummary, CountedDecision, Decision, SelfApproval, StepVisit, SupervisorOf};
 use crate::cel::Input;
 use crate::directory::delegations::SERVICE_ACCOUNT;
-use crate::directory::{Lookup, looks};
+use crate::directory::{Lookup, Snapshot, looks};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many names a summary shows.
@@ -94,9 +94,10 @@ struct Barred {
     /// The key of the person.
     person: String,
     username: String,
-    looks: String,
-    /// Whether the directory knows them.
-    known: bool,
+    /// What their names look like, to those whom the directory does not know.
+    faces: BTreeSet<String>,
+    /// The keys of those who look like them, where the directory does not know them.
+    alike: BTreeSet<String>,
     why: Denied,
 }
 
@@ -120,8 +121,9 @@ impl<'a> Judge<'a> {
             .collect();
         let mut barred = Vec::new();
         let mut bar = |username: &str, person: String, why: Denied| {
-            let known = facts.directory.identity_of(username).is_some();
-            barred.push(Barred { person, username: username.to_owned(), looks: looks(username), known, why });
+            let alike = facts.directory.alike(username).map(Snapshot::identified).collect();
+            let faces = facts.directory.faces_of(username);
+            barred.push(Barred { person, username: username.to_owned(), faces, alike, why });
         };
         let spec = facts.instance.spec;
         if step.self_approval == SelfApproval::Forbid {
@@ -249,13 +251,14 @@ impl<'a> Judge<'a> {
     /// Why this person may not decide whatever the sources say; none when they may. Whoever looks like somebody who is barred is
     /// barred too, unless the directory tells them apart (attack 8).
     pub(super) fn barred(&self, username: &str) -> Option<&Denied> {
-        let person = self.facts.directory.person(username);
-        let known = self.facts.directory.identity_of(username).is_some();
-        let mut look = None;
+        let directory = self.facts.directory;
+        let person = directory.person(username);
+        let face = directory.identity_of(username).is_none().then(|| looks(username));
         let same = self.barred.iter().find(|barred| {
             barred.person == person
-                || self.facts.directory.same_person(&barred.username, username)
-                || (!(known && barred.known) && *look.get_or_insert_with(|| looks(username)) == barred.looks)
+                || barred.alike.contains(&person)
+                || face.as_ref().is_some_and(|face| barred.faces.contains(face))
+                || directory.same_person(&barred.username, username)
         });
         same.map(|barred| &barred.why)
     }
@@ -276,7 +279,7 @@ pub(super) fn people_of(facts: &Facts<'_>, decision: &CountedDecision) -> Vec<(S
     let mut add = |username: &str, identity: Option<&String>| {
         people.push((username.to_owned(), facts.directory.person(username)));
         // Whoever was renamed since is the same person all the same.
-        people.extend(identity.map(|identity| (username.to_owned(), crate::directory::Snapshot::identified(identity))));
+        people.extend(identity.map(|identity| (username.to_owned(), Snapshot::identified(identity))));
     };
     add(&decision.actor, decision.identity.as_ref());
     if let Some(principal) = &decision.on_behalf_of {

@@ -7,7 +7,7 @@ use super::handover::Handover;
 use super::source::Source;
 use crate::api::{ApproverSummary, CountedDecision, Decision, StepVisit, Task, TaskState};
 use crate::directory::delegations::Substitutions;
-use crate::directory::looks;
+use crate::directory::{Snapshot, looks};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -55,7 +55,12 @@ impl Stock {
         let mut summary: Vec<ApproverSummary> = self.everybody().map(Asked::summary).collect();
         let mut standing: BTreeSet<(&str, &str)> = BTreeSet::new();
         standing.extend(self.everybody().flat_map(|asked| substitutions.delegates(&asked.people, asked.role())));
-        let handed = self.handovers.values().map(|handover| (handover.holder(), handover.principal.as_str()));
+        // A hand-over counts while its principal is asked.
+        let handed = self.handovers.iter().filter(|(person, handover)| {
+            self.everybody()
+                .any(|asked| asked.people.contains_key(*person) || (asked.label == handover.through && asked.is_open()))
+        });
+        let handed = handed.map(|(_, handover)| (handover.holder(), handover.principal.as_str()));
         let given = |principal: &str| self.handovers.values().any(|handover| handover.principal == principal);
         let handed = handed.map(|(holder, principal)| ("handed over by", holder, principal));
         let standing = standing.into_iter().filter(|(_, principal)| !given(principal));
@@ -85,16 +90,24 @@ pub(super) struct Bygone<'a> {
 /// Who has voted in the current visit: one vote per person, under whatever name (rule 7).
 #[derive(Default)]
 pub(super) struct Voted {
+    /// By the key of the person: the vote.
     people: HashMap<String, usize>,
-    /// By what the username looks like: the vote, and whether the directory knows the person.
-    likes: HashMap<String, Vec<(usize, bool)>>,
+    /// By the key of whoever looks like somebody unknown who voted.
+    alike: HashMap<String, usize>,
+    /// By what the names of those who voted look like, for those who are unknown.
+    faces: HashMap<String, usize>,
 }
 
 impl Voted {
-    fn add(&mut self, position: usize, people: Vec<(String, String)>, known: impl Fn(&str) -> bool) {
+    fn add(&mut self, position: usize, people: Vec<(String, String)>, directory: &Snapshot) {
         for (username, person) in people {
+            for identity in directory.alike(&username) {
+                self.alike.entry(Snapshot::identified(identity)).or_insert(position);
+            }
+            for face in directory.faces_of(&username) {
+                self.faces.entry(face).or_insert(position);
+            }
             self.people.entry(person).or_insert(position);
-            self.likes.entry(looks(&username)).or_default().push((position, known(&username)));
         }
     }
 }
@@ -112,8 +125,7 @@ impl<'a> Run<'a> {
         let mut voted = Voted::default();
         for (position, decision) in self.status.decisions.iter().enumerate() {
             if decision.step == visit.node && decision.visit == visit.visit && is_vote(decision) {
-                let known = |username: &str| self.facts.directory.identity_of(username).is_some();
-                voted.add(position, people_of(self.facts, decision), known);
+                voted.add(position, people_of(self.facts, decision), self.facts.directory);
             }
         }
         let stocks = step.partitions.iter().map(|rule| {
@@ -221,8 +233,7 @@ impl<'a> Run<'a> {
                 stock.left.remove(person);
             }
         }
-        let known = |username: &str| self.facts.directory.identity_of(username).is_some();
-        self.voted.add(self.status.decisions.len() - 1, people, known);
+        self.voted.add(self.status.decisions.len() - 1, people, self.facts.directory);
     }
 
     /// The vote of this person in the current visit, if any: their own, one that they gave for somebody, or one that somebody
@@ -234,9 +245,12 @@ impl<'a> Run<'a> {
 
     /// A vote in the current visit of somebody whose name looks like this one, and whom the directory does not tell apart.
     pub(super) fn vote_alike(&self, username: &str) -> Option<&CountedDecision> {
-        let known = self.facts.directory.identity_of(username).is_some();
-        let alike = self.voted.likes.get(&looks(username))?;
-        let (position, _) = alike.iter().find(|(_, other)| !(known && *other))?;
+        let directory = self.facts.directory;
+        let position = if directory.identity_of(username).is_some() {
+            self.voted.alike.get(&directory.person(username))?
+        } else {
+            self.voted.faces.get(&looks(username))?
+        };
         self.status.decisions.get(*position)
     }
 
