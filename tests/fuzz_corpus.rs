@@ -109,7 +109,8 @@ fn mutated(input: &[u8], other: &[u8], chance: &mut Chance) -> Vec<u8> {
                 }
             }
             5 => {
-                let numbers = ["0", "1", "-1", "20", "9999999999", "18446744073709551616", "1e400", "-1h", "null", "true"];
+                let numbers =
+                    ["0", "1", "-1", "20", "9999999999", "18446744073709551616", "1e400", "-1h", "null", "true"];
                 let target = words(&bytes).get(chance.below(words(&bytes).len())).cloned();
                 if let Some(target) = target {
                     bytes.splice(target, numbers[chance.below(numbers.len())].bytes());
