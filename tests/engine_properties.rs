@@ -9,6 +9,9 @@
 //!
 //! More stories, and which one failed: `PROPTEST_CASES=5000 cargo test --test engine_properties`.
 
+// A play has plans, and what is faulty has faults.
+#![allow(clippy::similar_names)]
+
 #[path = "properties/asked.rs"]
 mod asked;
 #[path = "properties/definitions.rs"]
