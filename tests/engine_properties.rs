@@ -9,6 +9,9 @@
 //!
 //! More stories, and which one failed: `PROPTEST_CASES=5000 cargo test --test engine_properties`.
 
+// A play has plans, and what is faulty has faults.
+#![allow(clippy::similar_names)]
+
 #[path = "properties/asked.rs"]
 mod asked;
 #[path = "properties/definitions.rs"]
@@ -53,7 +56,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(192))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn every_story_keeps_the_rules(story in made_up::story()) {
@@ -166,6 +169,37 @@ fn r34_two_hundred_in_one_second() {
     assert_eq!(plan.status.outcome, Some(Outcome::Approved));
     assert_eq!(plan.status.decisions.len(), PEOPLE);
     assert!(plan.verdicts.iter().all(|verdict| verdict.reason.counted()));
+}
+
+/// A refusal is on record only when its verdict is written. Fiona may not decide step one by the first signal; the second one counts
+/// and opens step two; when the operator dies before it writes the verdicts, the refused one counts in step two.
+#[test]
+#[ignore = "a gap: refusals of a batch are not in the status that is written before them"]
+fn a_refused_signal_stays_refused_after_a_crash() {
+    let step = |name: &str, source: ApproverSource| Node {
+        name: name.to_owned(),
+        approval: Some(Approval { approvers: vec![source], ..Approval::default() }),
+        ..Node::default()
+    };
+    let group = ApproverSource { group: Some("blue".to_owned()), ..ApproverSource::default() };
+    let user = ApproverSource { user: Some("fiona".to_owned()), ..ApproverSource::default() };
+    let story = plain(vec![step("one", group), step("two", user)]);
+    let signal = |uid: &str, groups: Vec<String>| Signal {
+        name: format!("signal-{uid}"),
+        uid: uid.to_owned(),
+        created_at: CREATED_AT,
+        spec: ApprovalSignalSpec {
+            decision: Decision::Approve,
+            actor: Some(Actor { username: "fiona".to_owned(), uid: String::new(), groups }),
+            ..ApprovalSignalSpec::default()
+        },
+        rights: BTreeSet::new(),
+    };
+    let signals = [signal("1", Vec::new()), signal("2", vec!["blue".to_owned()])];
+    let play = Play::new(&story);
+    let plan = play.compute(&play.status, &signals);
+    let crashed = play.compute(&plan.status, &signals);
+    assert_eq!(plan.status.decisions, crashed.status.decisions);
 }
 
 /// The stories are worth playing: enough of them start, and end in every way.

@@ -112,6 +112,7 @@ impl Run<'_> {
         self.status.step = Some(name.to_owned());
         self.judge = None;
         self.stocks.clear();
+        // What kept it in the node before does not keep it here.
         self.stalled = None;
         // The tasks of the last step stay at an end: they say how it was decided.
         if let Some(step) = self.graph()?.step(name) {

@@ -12,7 +12,7 @@ use quorate::api::{
 };
 use serde_json::{Value, json};
 
-/// Whom expressions mean. Some fail, always or now and then.
+/// Whom expressions mean. Some fail, always or now and then. None takes names from fields: who is asked is no secret.
 const WHOM: &[&str] = &[
     r#"["anna", "id-boris"]"#,
     r#"["clara", "nobody", "david@github"].filter(name, parameters.amount > 10)"#,
@@ -20,7 +20,7 @@ const WHOM: &[&str] = &[
     "subject.managers",
     "role.attributes.owners",
     r#"decisions.filter(d, d.decision == "Approve").map(d, d.actor)"#,
-    "decisions.map(d, d.fields.note)",
+    "decisions.map(d, d.step)",
     "[1]",
     "parameters.missing.more",
 ];

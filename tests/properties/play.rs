@@ -126,7 +126,8 @@ impl<'s> Play<'s> {
             Change::Proof(Some(false)) => self.proof = Proof::Broken("no policy".to_owned()),
             Change::Object(object) => self.object = object,
             Change::Edit(current) => self.current = current,
-            Change::Snapshot(readable) => self.snapshot = readable,
+            // Whatever starts writes its own first.
+            Change::Snapshot(readable) => self.snapshot = readable || self.status.started_at.is_none(),
         }
         for sent in &event.signals {
             let uid = format!("{:04}", (self.sent.len() * 7919) % 10_000);

@@ -56,11 +56,12 @@ fn promises_are_kept(play: &Play, plan: &Plan) -> Held {
 /// `a_refused_signal_stays_refused_after_a_crash`.
 fn only_what_was_refused_counts_after_a_crash(play: &Play, plan: &Plan) -> bool {
     let again = play.compute(&plan.status, &play.unjudged);
-    let refused =
-        |uid: &String| plan.verdicts.iter().any(|verdict| !verdict.reason.counted() && verdict.signal.uid == *uid);
+    // What had to wait may have its turn, as it would have the next time.
+    let counted =
+        |uid: &String| plan.verdicts.iter().any(|verdict| verdict.reason.counted() && verdict.signal.uid == *uid);
     let mut added = again.status.decisions.iter().skip(plan.status.decisions.len());
     again.status.decisions.starts_with(&plan.status.decisions)
-        && added.next().is_some_and(|decision| refused(&decision.signal.uid))
+        && added.next().is_some_and(|decision| !counted(&decision.signal.uid))
 }
 
 fn computing_again_changes_nothing(play: &Play, plan: &Plan) -> Held {
