@@ -61,6 +61,7 @@ pub fn assemble(
 }
 
 /// Whether the principal of a delegation was proven: recorded once, in a status that the operator alone writes.
+#[must_use]
 pub fn is_proven(delegation: &Delegation) -> bool {
     delegation.status.as_ref().is_some_and(|status| is_true(&status.conditions, PROVEN))
 }

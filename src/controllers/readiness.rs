@@ -69,9 +69,9 @@ impl Checked for WorkflowDefinition {
 
     fn describe(&mut self, context: &Context) {
         let name = self.name_any();
-        let content = Content { workflow_name: name.clone(), workflow: self.spec.clone(), process: None };
+        let snapshot = Content { workflow_name: name.clone(), workflow: self.spec.clone(), process: None };
         let status = self.status.get_or_insert_default();
-        status.revision = content.name().ok();
+        status.revision = snapshot.name().ok();
         let running = context.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counts) = running.as_ref() {
             status.instances = Some(counts.get(&name).copied().unwrap_or_default());

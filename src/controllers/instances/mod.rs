@@ -154,12 +154,13 @@ impl Instances {
             for definition in self.store.state().iter().filter_map(|live| live.definition()) {
                 *counts.entry(definition).or_default() += 1;
             }
-            let mut running = context.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if running.as_ref() != Some(&counts) {
-                *running = Some(counts);
-                context.running_changes.announce();
+            {
+                let mut running = context.running.lock().unwrap_or_else(PoisonError::into_inner);
+                if running.as_ref() != Some(&counts) {
+                    *running = Some(counts);
+                    context.running_changes.announce();
+                }
             }
-            drop(running);
             for _ in 0..COUNT_EVERY {
                 context.metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
                 tokio::time::sleep(Duration::from_secs(1)).await;
