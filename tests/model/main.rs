@@ -134,11 +134,4 @@ mod known_not_to_hold {
     fn g7_with_two_operators_at_work() {
         breaks(scenes::early_letter(), Shell { promises_g7: true, ..Shell::TOGETHER }, "G7");
     }
-
-    /// A list that began before a verdict was written brings the signal back, and it is judged anew: the verdict is refused, but
-    /// what it counts is recorded.
-    #[test]
-    fn g7_when_a_judged_signal_returns() {
-        breaks(scenes::early_letter(), Shell { judged_return: true, ..Shell::ONE_AT_A_TIME }, "G7");
-    }
 }

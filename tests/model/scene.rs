@@ -2,13 +2,15 @@
 
 use crate::shell::{Shell, Turns};
 use quorate::api::{
-    Actor, ApprovalSignalSpec, ApproverSource, BusinessRoleSpec, Decision, IdentitySpec, Member, Outcome,
-    WorkflowDefinitionSpec, WorkflowInstanceSpec,
+    Actor, ApprovalSignalSpec, BusinessRoleSpec, Decision, IdentitySpec, Member, Outcome, WorkflowDefinitionSpec,
+    WorkflowInstanceSpec,
 };
 use quorate::directory::Snapshot;
 use quorate::engine::graph::{Graph, check, compile};
+use quorate::engine::source::Source;
 use quorate::engine::{Proof, Settings, Signal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The second in which the instance is created; the model's clock counts from it.
 pub const CREATED_AT: i64 = 1_800_000_000;
@@ -128,7 +130,7 @@ pub struct Stage {
     /// The definition, compiled by the engine.
     pub graph: Graph,
     /// The directories, one after the other.
-    pub directories: Vec<Snapshot>,
+    pub directories: Vec<Arc<Snapshot>>,
     /// The spec of the instance.
     pub instance: WorkflowInstanceSpec,
     /// What the installation sets.
@@ -144,14 +146,12 @@ impl Stage {
         assert!((1..=MAX_SECONDS).contains(&scene.seconds), "{}: too many seconds", scene.name);
         let definition: WorkflowDefinitionSpec = serde_saphyr::from_str(scene.definition).expect("a definition");
         let graph = compile(&definition).expect("a definition without faults");
-        let directories: Vec<Snapshot> = scene.directories.iter().map(|roles| snapshot(&scene, roles)).collect();
+        let directories: Vec<Arc<Snapshot>> =
+            scene.directories.iter().map(|roles| Arc::new(snapshot(&scene, roles))).collect();
         for directory in &directories {
             assert!(check(&graph, directory).is_empty(), "{}: the directory lacks something", scene.name);
         }
-        let administrators = scene
-            .administrators
-            .iter()
-            .map(|name| ApproverSource { user: Some((*name).to_owned()), ..ApproverSource::default() });
+        let administrators = scene.administrators.iter().map(|name| Source::User((*name).to_owned()));
         Self {
             definition,
             graph,
@@ -178,9 +178,10 @@ impl Stage {
                 partition: written.partition.map(str::to_owned),
                 visit: written.visit,
                 decision: written.decision,
-                comment: None,
                 actor: Some(actor(written.actor)),
+                ..ApprovalSignalSpec::default()
             },
+            rights: BTreeSet::new(),
         }
     }
 }

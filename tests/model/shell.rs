@@ -5,9 +5,6 @@
 pub struct Shell {
     /// How many replicas work.
     pub turns: Turns,
-    /// Whether a signal that a replica itself has judged may be brought to it once more as if it had no verdict: by a list that
-    /// began before the verdict was written.
-    pub judged_return: bool,
     /// Whether G7 is looked at.
     pub promises_g7: bool,
     /// What is wrong, in the tests of the search itself.
@@ -26,11 +23,10 @@ pub enum Turns {
 impl Shell {
     /// No election, nothing to tell the replicas apart: the worst that can be done to the record. G7 is not promised then, see
     /// the tests of what is known not to hold.
-    pub const TOGETHER: Self = Self { turns: Turns::Together, judged_return: false, promises_g7: false, flaw: None };
+    pub const TOGETHER: Self = Self { turns: Turns::Together, promises_g7: false, flaw: None };
 
     /// As it is installed.
-    pub const ONE_AT_A_TIME: Self =
-        Self { turns: Turns::OneAtATime, judged_return: false, promises_g7: true, flaw: None };
+    pub const ONE_AT_A_TIME: Self = Self { turns: Turns::OneAtATime, promises_g7: true, flaw: None };
 
     /// With a flaw.
     pub const fn flawed(flaw: Flaw) -> Self {

@@ -140,7 +140,7 @@ impl World {
             let brings = match self.post(letter) {
                 Post::Unsent => false,
                 Post::Unjudged => replica.seen & bit == 0,
-                Post::Counted | Post::Refused => replica.gone & bit == 0 || scene.shell.judged_return,
+                Post::Counted | Post::Refused => replica.gone & bit == 0,
             };
             if brings {
                 actions.push(Action::SeeSignal(number, letter));
