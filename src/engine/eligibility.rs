@@ -122,8 +122,8 @@ impl<'a> Judge<'a> {
         let mut barred = Vec::new();
         let mut bar = |username: &str, person: String, why: Denied| {
             let alike = facts.directory.alike(username).map(Snapshot::identified).collect();
-            let faces = facts.directory.faces_of(username);
-            barred.push(Barred { person, username: username.to_owned(), faces, alike, why });
+            let looks = facts.directory.faces_of(username);
+            barred.push(Barred { person, username: username.to_owned(), faces: looks, alike, why });
         };
         let spec = facts.instance.spec;
         if step.self_approval == SelfApproval::Forbid {

@@ -17,7 +17,7 @@ pub fn somebody(number: usize) -> (Actor, BTreeSet<Right>) {
     let actor =
         Actor { username: USERS[number % USERS.len()].to_owned(), uid: String::new(), groups: groups.collect() };
     let rights = [Right::Process("approve".to_owned()), Right::Administer];
-    let rights = rights.into_iter().enumerate().filter(|(at, _)| number % (3 + at) == 0).map(|(_, right)| right);
+    let rights = rights.into_iter().enumerate().filter(|(at, _)| number.is_multiple_of(3 + at)).map(|(_, right)| right);
     (actor, rights.collect())
 }
 

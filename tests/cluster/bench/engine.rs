@@ -144,7 +144,7 @@ fn large_workflow() -> WorkflowDefinitionSpec {
         "escalations": [{"after": "48h", "approvers": [{"supervisorOf": "Approvers"}]}],
     }});
     let condition = |number: u32| {
-        let condition = if number % 2 == 0 {
+        let condition = if number.is_multiple_of(2) {
             json!({"type": "RoleCriticality", "operator": "GreaterThan", "right": 2})
         } else {
             json!({"type": "Expression", "expression": "role.criticality > 2 && initiator.username != ''"})
