@@ -1,11 +1,11 @@
 //! What an expression comes to: one walk over its tree, each part of which takes a step of the budget.
 
 use super::budget::Budget;
-use super::fault::{Fault, excerpt};
+use super::fault::Fault;
 use super::functions::{Call, Function};
 use super::pattern::Patterns;
 use super::tree::{Node, Task};
-use super::value::{Map, Text, Value, spend_on_keys};
+use super::value::{Map, Value, spend_on_keys};
 use super::{Input, operators};
 use std::rc::Rc;
 
@@ -87,7 +87,7 @@ impl<'a> Evaluation<'a> {
         let (operand, index) = (self.value(&both.0)?, self.value(&both.1)?);
         match &operand {
             Value::Optional(_) => optionally(&operand, |value| self.looked_up(value, &index)),
-            value => self.looked_up(value, &index)?.ok_or_else(|| missing(value, &index)),
+            value => self.looked_up(value, &index)?.ok_or_else(|| missing(value)),
         }
     }
 
@@ -275,17 +275,10 @@ fn no_field(operand: &Value<'_>, field: &str) -> Fault {
     Fault::new(format!("{} has no field {field}", operand.type_name()))
 }
 
-fn missing(operand: &Value<'_>, key: &Value<'_>) -> Fault {
-    let key = match key {
-        Value::Text(key) => excerpt(Text::as_str(key)),
-        Value::Int(key) => key.to_string(),
-        Value::Uint(key) => key.to_string(),
-        Value::Double(key) => key.to_string(),
-        Value::Bool(key) => key.to_string(),
-        other => other.type_name().to_owned(),
-    };
+/// The key is not told: it may have been computed from what not everybody may see.
+fn missing(operand: &Value<'_>) -> Fault {
     match operand {
-        Value::List(items) => Fault::new(format!("the list has {} elements, none at {key}", items.len())),
-        _ => Fault::new(format!("there is no key {key}")),
+        Value::List(items) => Fault::new(format!("the list has {} elements, none at that place", items.len())),
+        _ => Fault::new("there is no such key"),
     }
 }

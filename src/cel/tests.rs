@@ -75,7 +75,7 @@ fn faults_are_told_with_their_place() {
         ("object.name.all(x)", "line 1, column 13: all takes 2 arguments, a name first, not 1"),
         ("members('x')", "line 1, column 1: there is no function members"),
         ("object.?name", "line 1, column 9: it yields a value that may be absent: end it with .orValue(…) or .value()"),
-        ("{'a': 1}.map(k, k)[3]", "line 1, column 19: the list has 1 elements, none at 3"),
+        ("{'a': 1}.map(k, k)[3]", "line 1, column 19: the list has 1 elements, none at that place"),
     ] {
         let error = evaluated(source).expect_err(source);
         assert!(error.starts_with(told), "{source}: {error}");

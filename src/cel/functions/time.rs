@@ -2,7 +2,7 @@
 
 use super::{Call, Function, global, member, text};
 use crate::cel::evaluate::Outcome;
-use crate::cel::fault::{Fault, excerpt};
+use crate::cel::fault::Fault;
 use crate::cel::value::Value;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
@@ -86,7 +86,7 @@ fn timestamp<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
         Value::Int(second) => Timestamp::from_second(*second).map_err(|_| out_of_range()).and_then(moment),
         Value::Text(text) => {
             let text = text.as_str();
-            let unreadable = || Fault::new(format!("'{}' is no time such as 2026-01-31T12:00:00Z", excerpt(text)));
+            let unreadable = || Fault::new("the text is no time such as 2026-01-31T12:00:00Z");
             if !is_rfc3339(text) {
                 return Err(unreadable());
             }
@@ -119,7 +119,7 @@ fn duration<'a>(_: &Call<'a>, arguments: &[Value<'a>]) -> Outcome<'a> {
         same @ Value::Duration(_) => Ok(same.clone()),
         Value::Text(text) => parsed(text.as_str())
             .map(Value::Duration)
-            .ok_or_else(|| Fault::new(format!("'{}' is no duration such as 1h30m or 1.5s", excerpt(text.as_str())))),
+            .ok_or_else(|| Fault::new("the text is no duration such as 1h30m or 1.5s")),
         _ => Err(Fault::mismatch()),
     }
 }
@@ -186,7 +186,7 @@ fn part<'a>(call: &Call<'a>, arguments: &[Value<'a>], of: fn(DateTime) -> i64) -
 
 /// A time zone by its name in the IANA database, or by its offset, as in +02:00.
 fn zone(name: &str) -> Result<TimeZone, Fault> {
-    let unknown = || Fault::new(format!("there is no time zone {}", excerpt(name)));
+    let unknown = || Fault::new("there is no such time zone");
     if name.is_empty() || name == "UTC" {
         return Ok(TimeZone::UTC);
     }
