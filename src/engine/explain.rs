@@ -4,7 +4,7 @@
 use super::advance::Run;
 use super::graph::{DEFAULT_PARTITION, GraphNode};
 use super::{Facts, Reason, Right, Signal};
-use crate::api::{Actor, ApprovalSignalSpec, Field, TaskState, condition};
+use crate::api::{Actor, ApprovalSignalSpec, Decision, Field, TaskState, condition};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -77,11 +77,13 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
                 step: Some(task.step.clone()),
                 visit: Some(task.visit),
                 partition: Some(task.partition.clone()),
+                decision: Decision::Approve,
                 ..ApprovalSignalSpec::default()
             };
             let signal = Signal {
                 name: String::new(),
-                uid: String::new(),
+                // After everything that was made in this second.
+                uid: char::MAX.to_string(),
                 created_at: run.now.as_second().max(facts.instance.created_at),
                 spec: named,
                 rights: rights.clone(),

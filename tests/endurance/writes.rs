@@ -42,8 +42,6 @@ async fn writes_per_instance_are_bounded_and_a_restart_writes_nothing() -> Resul
         let allowed = match *resource {
             "workflowinstances" => steps + counted + 2,
             "approvalsignals" => 1,
-            // How many instances run on it is counted every few seconds.
-            "workflowdefinitions" => 2,
             other => anyhow::bail!("status of {other} {name} was written"),
         };
         ensure!(*count <= allowed, "{resource} {name} was written {count} times, {allowed} are allowed");
