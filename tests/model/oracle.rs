@@ -3,8 +3,9 @@
 
 use crate::properties::{self, Violation};
 use crate::scene::{CREATED_AT, Stage, Waiting};
+use crate::shell::Flaw;
 use jiff::Timestamp;
-use quorate::api::{Outcome, WorkflowInstanceStatus, condition};
+use quorate::api::{Decision, Outcome, StepVisit, WorkflowInstanceStatus, condition, seconds};
 use quorate::engine::{self, Definition, Facts, Instance, Plan, Signal, advance};
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,6 +26,8 @@ pub struct Question {
     pub seconds: u16,
     /// Which directory.
     pub directory: u8,
+    /// In which second all signals were listed; 0 if not.
+    pub listed: u8,
     /// What is known of the object.
     pub object: Object,
     /// The moment.
@@ -52,6 +55,14 @@ pub struct Known {
     pub recorded: u8,
     /// The end that its path has reached.
     pub end: Option<Outcome>,
+    /// Whether it stands where the operation is carried out, or is past that.
+    pub executes: bool,
+    /// Whether the withdrawal of the request counted.
+    pub withdrawn: bool,
+    /// The second of the deadline that runs.
+    pub deadline: Option<u8>,
+    /// Those visits that ended because their time was over: how many, and the second of the last one's deadline.
+    pub expired: (usize, u8),
     /// Whether it says that the outcome is being written: then the object is read, not taken from a watch.
     writing_back: bool,
 }
@@ -168,7 +179,7 @@ impl Oracle {
     /// Whether one stored status may be followed by the other.
     pub fn may_follow(&mut self, before: StatusId, after: StatusId) -> Result<(), Violation> {
         if !self.followed.contains(&(before, after)) {
-            properties::follows(&self.known(before).status, &self.known(after).status)?;
+            properties::follows(&self.stage, &self.known(before).status, &self.known(after).status)?;
             self.followed.insert((before, after));
         }
         Ok(())
@@ -204,13 +215,25 @@ impl Oracle {
             newest: None,
             signals,
             recorded: &[],
-            seen_until: i64::MIN,
+            seen_until: self.seen_until(question),
             directory: &stage.directories[usize::from(question.directory)],
             settings: &stage.settings,
             proof: &stage.proof,
             object,
             now: Timestamp::from_second(CREATED_AT + i64::from(question.now)).expect("a moment"),
         })
+    }
+
+    /// Until when everything that was sent is known, given when it was listed.
+    fn seen_until(&self, question: Question) -> i64 {
+        match question.listed {
+            0 => i64::MIN,
+            listed => {
+                let early = self.stage.scene.shell.flaw == Some(Flaw::SeenTooEarly);
+                let in_flight = if early { 0 } else { self.stage.scene.in_flight };
+                CREATED_AT + i64::from(listed) - 1 - i64::from(in_flight)
+            }
+        }
     }
 
     /// Everything that must hold of one answer.
@@ -222,11 +245,17 @@ impl Oracle {
         plan: &Plan,
     ) -> Result<(), Violation> {
         properties::of_status(&self.stage, &plan.status)?;
-        properties::follows(before, &plan.status)?;
+        properties::follows(&self.stage, before, &plan.status)?;
         properties::of_verdicts(before, plan, signals)?;
         properties::entitled(&self.stage, usize::from(question.directory), before, &plan.status)?;
         let twice: Vec<Signal> = signals.iter().rev().chain(signals).cloned().collect();
         properties::same_answer(plan, &self.advance(question, before, &twice))?;
+        let now = CREATED_AT + i64::from(question.now);
+        properties::in_time(before, plan, signals, self.seen_until(question), now)?;
+        if plan.status != *before && !plan.verdicts.is_empty() {
+            let strict = self.stage.scene.shell.promises_same_verdicts;
+            properties::judged_again(plan, &self.advance(question, &plan.status, signals), signals, now, strict)?;
+        }
         let judged = mask(plan.verdicts.iter().map(|verdict| verdict.signal.uid.as_str()));
         let rest = Question { seen: question.seen & !judged, ..question };
         properties::nothing_more(plan, &self.advance(rest, &plan.status, &self.signals(rest)))
@@ -249,6 +278,7 @@ impl Oracle {
             | u64::from(question.seen) << 16
             | seconds << 24
             | u64::from(question.directory) << 40
+            | u64::from(question.listed) << 44
             | (question.object as u64) << 48
             | u64::from(question.now) << 56
     }
@@ -260,7 +290,18 @@ impl Oracle {
         }
         let number = StatusId::try_from(self.statuses.len()).expect("few statuses");
         let completed = condition(&status.conditions, "Completed");
+        let visit = status.steps.last().filter(|visit| visit.left_at.is_none());
+        let second = |time| u8::try_from(seconds(time) - CREATED_AT).expect("a second of the model");
+        let expired = || status.steps.iter().filter(|visit| visit.output.as_deref() == Some("expired"));
+        let executes = |visit: &StepVisit| properties::executes(&self.stage.definition, &visit.node);
         self.statuses.push(Known {
+            executes: status.steps.iter().any(executes),
+            withdrawn: status.decisions.iter().any(|counted| counted.decision == Decision::Cancel),
+            deadline: visit.and_then(|visit| visit.deadline.as_ref()).map(second),
+            expired: (
+                expired().count(),
+                expired().last().and_then(|visit| visit.deadline.as_ref()).map(second).unwrap_or_default(),
+            ),
             recorded: mask(status.decisions.iter().map(|decision| decision.signal.uid.as_str())),
             end: status.steps.last().and_then(|visit| properties::end_of(&self.stage.definition, &visit.node)),
             writing_back: completed.is_some_and(|completed| completed.reason == "WritingBack"),

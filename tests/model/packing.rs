@@ -56,6 +56,7 @@ impl Replica {
             | u64::from(self.base_newest) << 18
             | u64::from(self.stopped) << 19
             | u64::from(self.directory) << 20
+            | u64::from(self.listed) << 22
             | u64::from(self.seen) << 24
             | u64::from(self.todo) << 32
             | u64::from(self.gone) << 42
@@ -70,7 +71,8 @@ impl Replica {
             object_seen: packed & 1 << 17 != 0,
             base_newest: packed & 1 << 18 != 0,
             stopped: packed & 1 << 19 != 0,
-            directory: (packed >> 20) as u8 & 15,
+            directory: (packed >> 20) as u8 & 3,
+            listed: (packed >> 22) as u8 & 3,
             seen: (packed >> 24) as u8,
             todo: (packed >> 32) as u16 & 0x3ff,
             gone: (packed >> 42) as u8,

@@ -1,13 +1,13 @@
 //! The guarantees that one status, one plan or one write can break; each is listed, with its rule, at the top of the test and
 //! in `docs/guarantees.md`. They are worked out from the definition as it was written, not from the engine's graph.
 
-use crate::scene::{INITIATOR, Roles, Stage, person};
+use crate::scene::{INITIATOR, Roles, Stage, Waiting, person};
 use quorate::api::{
     ApproverSource, CountedDecision, Decision, EndOutcome, Node, Outcome, Quorum, StepVisit, TaskState,
-    WorkflowDefinitionSpec, WorkflowInstanceStatus,
+    WorkflowDefinitionSpec, WorkflowInstanceStatus, seconds,
 };
-use quorate::engine::{Plan, Signal};
-use std::collections::BTreeSet;
+use quorate::engine::{Plan, Reason, Signal};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A guarantee is broken: which one, and how.
 pub type Violation = String;
@@ -83,8 +83,9 @@ fn target<'d>(definition: &'d WorkflowDefinitionSpec, name: &str, output: &str) 
         return target;
     }
     match (output, definition.nodes.get(position + 1)) {
-        ("approved", Some(next)) => &next.name,
-        ("approved", None) => "Approved",
+        ("approved" | "done", Some(next)) => &next.name,
+        ("approved" | "done", None) => "Approved",
+        ("expired", _) => "Expired",
         _ => "Rejected",
     }
 }
@@ -117,15 +118,22 @@ pub fn of_status(stage: &Stage, status: &WorkflowInstanceStatus) -> Checked {
             continue;
         }
         let node = node_of(definition, &visit.node).expect("a node");
-        let decided = outcome_of_visit(node, &status.decisions, visit);
         let output = visit.output.as_deref();
+        let decided = if node.execute.is_some() {
+            output.filter(|output| *output == "done")
+        } else {
+            outcome_of_visit(node, &status.decisions, visit)
+        };
+        of_limits(node, visit, &status.decisions)?;
+        let expired = decided.is_none() && visit.deadline.is_some() && output == Some("expired");
+        let cancelled = decided.is_none() && output == Some(CANCELLED) && status.outcome == Some(Outcome::Cancelled);
         hold!(
-            output == decided || (decided.is_none() && output == Some(CANCELLED)),
+            output == decided || expired || cancelled,
             "G1: {} (visit {}) was left as {output:?}, its decisions come to {decided:?}",
             visit.node,
             visit.visit
         );
-        if let Some(output) = decided {
+        if let Some(output) = decided.or(output.filter(|_| expired)) {
             let leads = target(definition, &visit.node, output);
             let led = next.map(|next| next.node.as_str());
             hold!(led == Some(leads), "G1: {output} of {} leads to {leads}, not to {led:?}", visit.node);
@@ -135,11 +143,91 @@ pub fn of_status(stage: &Stage, status: &WorkflowInstanceStatus) -> Checked {
     }
     let end = status.steps.last().and_then(|visit| end_of(definition, &visit.node));
     match status.outcome {
-        None | Some(Outcome::Cancelled) => {}
+        None => {}
+        Some(Outcome::Cancelled) => {
+            // Whether the object is gone, `World` looks at.
+            let why = stage.scene.object != Waiting::None || withdrawals(status) == 1;
+            hold!(why, "G1: cancelled, but nobody withdrew it");
+        }
         Some(outcome) => hold!(end == Some(outcome), "G1: ended {outcome}, the path ends {end:?}"),
     }
+    let ends = withdrawals(status) == 0 || (status.outcome == Some(Outcome::Cancelled) && end.is_none());
+    hold!(ends, "G12: a withdrawal counted, but it is {:?}", status.outcome);
     of_decisions(stage, status)?;
     of_tasks(status)
+}
+
+fn withdrawals(status: &WorkflowInstanceStatus) -> usize {
+    status.decisions.iter().filter(|counted| counted.decision == Decision::Cancel).count()
+}
+
+/// Whether the operation is carried out at that node.
+pub fn executes(definition: &WorkflowDefinitionSpec, name: &str) -> bool {
+    node_of(definition, name).is_some_and(|node| node.execute.is_some())
+}
+
+/// G11: the deadline is what the definition says, and what was sent after it does not count.
+fn of_limits(node: &Node, visit: &StepVisit, decisions: &[CountedDecision]) -> Checked {
+    let timeout = node.approval.as_ref().and_then(|approval| approval.timeout.as_ref());
+    let after = timeout.and_then(|timeout| timeout.after.as_deref()).map(|after| {
+        after.strip_suffix('s').and_then(|after| after.parse::<i64>().ok()).expect("the model knows seconds")
+    });
+    let deadline = visit.deadline.as_ref().map(seconds);
+    let meant = after.map(|after| seconds(&visit.entered_at) + after);
+    hold!(deadline == meant, "G11: the deadline of {} is {deadline:?}, not {meant:?}", visit.node);
+    let late = decisions.iter().find(|counted| {
+        (&counted.step, counted.visit) == (&visit.node, visit.visit)
+            && counted.decision.is_vote()
+            && deadline.is_some_and(|deadline| seconds(&counted.at) > deadline)
+    });
+    hold!(late.is_none(), "G11: {late:?} counted after {deadline:?}");
+    Ok(())
+}
+
+/// G11, of one plan: a step is left because its time is over only when it is, and all that was sent by then is known; nothing
+/// that was sent by then is refused because the step is over.
+pub fn in_time(before: &WorkflowInstanceStatus, plan: &Plan, signals: &[Signal], seen_until: i64, now: i64) -> Checked {
+    let Some(open) = before.steps.last().filter(|visit| visit.output.is_none()) else { return Ok(()) };
+    let left = &plan.status.steps[before.steps.len() - 1];
+    let (Some(deadline), Some("expired")) = (open.deadline.as_ref().map(seconds), left.output.as_deref()) else {
+        return Ok(());
+    };
+    hold!(deadline < now, "G11: expired at {deadline}, but it is {now}");
+    hold!(deadline <= seen_until, "G11: expired at {deadline}, but only what was sent by {seen_until} is known");
+    for signal in signals.iter().filter(|signal| signal.created_at <= deadline) {
+        let verdict = plan.verdicts.iter().find(|verdict| verdict.signal.uid == signal.uid);
+        let Some(verdict) = verdict else { return Err(format!("G11: {} was sent in time and waits", signal.name)) };
+        hold!(verdict.reason != Reason::StepClosed, "G11: {} was sent in time: {}", signal.name, verdict.message);
+    }
+    Ok(())
+}
+
+/// G10: a batch that is judged once more after it was recorded. What counted counts; what was refused is refused, unless it was
+/// sent in the very second in which a step was opened, or before a task was handed over.
+pub fn judged_again(plan: &Plan, again: &Plan, signals: &[Signal], now: i64, strict: bool) -> Checked {
+    let mut other = false;
+    for verdict in &plan.verdicts {
+        let found = again.verdicts.iter().find(|again| again.signal.uid == verdict.signal.uid);
+        let Some(found) = found else { return Err(format!("G10: {} is not judged again", verdict.signal.name)) };
+        if found.reason.counted() == verdict.reason.counted() {
+            continue;
+        }
+        let change = format!("{} of {} becomes {}", verdict.reason, verdict.signal.name, found.reason);
+        hold!(!verdict.reason.counted() && !strict, "G10: judged again, {change}");
+        let signal = signals.iter().find(|signal| signal.uid == verdict.signal.uid);
+        let same_second = signal.is_some_and(|signal| {
+            let opened = plan.status.steps.iter().skip(1).any(|visit| seconds(&visit.entered_at) == signal.created_at);
+            opened && signal.created_at >= now
+        });
+        let handed_over = signal.is_some_and(|signal| {
+            let mut changes = plan.status.decisions.iter().filter(|counted| counted.decision == Decision::Delegate);
+            changes.any(|counted| seconds(&counted.at) >= signal.created_at)
+        });
+        hold!(same_second || handed_over, "G10: judged again, {change}, and nothing was opened or handed over since");
+        other = true;
+    }
+    hold!(other || plan.status == again.status, "G10: judged again, the status changes");
+    Ok(())
 }
 
 /// What the decisions of a visit come to.
@@ -158,12 +246,20 @@ fn of_decisions(stage: &Stage, status: &WorkflowInstanceStatus) -> Checked {
     let mut used = BTreeSet::new();
     for counted in &status.decisions {
         let who = person(&counted.actor);
-        hold!(voted.insert((&counted.step, counted.visit, who)), "G2: {who} counted twice in {}", counted.step);
+        if counted.decision.is_vote() {
+            for voter in [Some(who), counted.on_behalf_of.as_deref().map(person)].into_iter().flatten() {
+                let once = voted.insert((&counted.step, counted.visit, voter));
+                hold!(once, "G2: {voter} counted twice in {}", counted.step);
+                hold!(voter != INITIATOR, "G3: the initiator counted");
+            }
+        }
         hold!(used.insert(&counted.signal.uid), "G2: signal {} counted twice", counted.signal.uid);
-        hold!(who != INITIATOR, "G3: the initiator counted");
+        let own = counted.decision == Decision::Cancel;
+        hold!((who == INITIATOR) == own, "G3: {who} may not {:?}", counted.decision);
         let letter = &stage.scene.letters[counted.signal.uid.parse::<usize>().expect("a letter")];
         let meant = letter.actor == counted.actor
             && letter.decision == counted.decision
+            && letter.to == counted.delegate_to.as_deref()
             && letter.step.is_none_or(|step| step == counted.step)
             && letter.partition.is_none_or(|part| part == counted.partition)
             && letter.visit.is_none_or(|visit| visit == counted.visit);
@@ -211,17 +307,25 @@ pub fn entitled(
             .iter()
             .filter(|other| (&other.step, other.visit) == (&counted.step, counted.visit))
             .collect();
+        if counted.decision == Decision::Cancel {
+            continue;
+        }
         let node = node_of(&stage.definition, &counted.step).expect("a node");
         let parts = parts(node);
         let part = parts.iter().find(|part| part.name == counted.partition).expect("a partition");
         let own: BTreeSet<&str> =
             part.approvers.iter().flat_map(|source| listed(source, roles)).filter(|name| *name != INITIATOR).collect();
-        let who = person(&counted.actor);
+        let who = holder(stage, counted, &earlier)?;
         if own.contains(who) {
             continue;
         }
         hold!(stage.scene.administrators.contains(&who), "G3: {who} may not decide {}", counted.step);
-        let voted: BTreeSet<&str> = earlier.iter().map(|other| person(&other.actor)).collect();
+        let votes = earlier.iter().filter(|other| other.decision.is_vote());
+        let voted: BTreeSet<&str> = votes
+            .flat_map(|other| [Some(&other.actor), other.on_behalf_of.as_ref()])
+            .flatten()
+            .map(|name| person(name))
+            .collect();
         let approvals = earlier
             .iter()
             .filter(|other| other.partition == counted.partition && other.decision == Decision::Approve)
@@ -232,6 +336,31 @@ pub fn entitled(
     Ok(())
 }
 
+/// Whose right a decision uses: the actor's own, or that of somebody who handed the task over to the actor or is represented by
+/// them.
+fn holder<'c>(
+    stage: &Stage,
+    counted: &'c CountedDecision,
+    earlier: &[&'c CountedDecision],
+) -> Result<&'c str, Violation> {
+    let mut held: BTreeMap<&str, &str> = BTreeMap::new();
+    for other in earlier.iter().filter(|other| other.partition == counted.partition) {
+        let to = other.delegate_to.as_deref().map(person);
+        if let Some(to) = to {
+            let principal = person(other.on_behalf_of.as_ref().unwrap_or(&other.actor));
+            held.insert(principal, to);
+        }
+    }
+    let actor = person(&counted.actor);
+    let principal = counted.on_behalf_of.as_deref().map_or(actor, person);
+    let holds = held.get(principal).copied();
+    let taken_back = counted.decision == Decision::Delegate && principal == actor;
+    let standing = stage.scene.delegations.contains(&(principal, actor));
+    let may = taken_back || holds.map_or(principal == actor || standing, |holds| holds == actor);
+    hold!(may, "G3: {actor} decides for {principal}, whose task {holds:?} has");
+    Ok(principal)
+}
+
 /// The people whom a source names.
 fn listed(source: &ApproverSource, roles: Roles) -> Vec<&str> {
     let members = roles.iter().filter(|(role, _)| source.role.as_deref() == Some(*role));
@@ -239,12 +368,15 @@ fn listed(source: &ApproverSource, roles: Roles) -> Vec<&str> {
 }
 
 /// G4, G5: what may follow a stored status.
-pub fn follows(before: &WorkflowInstanceStatus, after: &WorkflowInstanceStatus) -> Checked {
+pub fn follows(stage: &Stage, before: &WorkflowInstanceStatus, after: &WorkflowInstanceStatus) -> Checked {
     hold!(before.outcome.is_none() || before == after, "G4: {:?} changed to {:?}", before.outcome, after.outcome);
     hold!(after.decisions.starts_with(&before.decisions), "G5: a decision that counted was lost or changed");
     let over = before.steps.iter().take_while(|visit| visit.output.is_some()).count();
     hold!(after.steps.starts_with(&before.steps[..over]), "G5: a visit that was over changed");
     hold!(after.steps.len() >= before.steps.len(), "G5: a visit was lost");
+    if before.steps.iter().any(|visit| executes(&stage.definition, &visit.node)) {
+        hold!(withdrawals(after) == withdrawals(before), "G12: withdrawn although it is carried out");
+    }
     for task in &after.tasks {
         let mut same = before
             .tasks

@@ -23,6 +23,8 @@ pub struct Replica {
     pub gone: u8,
     /// Its copy of the directory.
     pub directory: u8,
+    /// In which second it last listed all signals; 0 if it has not.
+    pub listed: u8,
     /// Whether its copy of the object is as the object is.
     pub object_seen: bool,
     /// Whether it has stopped, where only one works at a time.
@@ -43,6 +45,7 @@ impl Replica {
         seen: 0,
         gone: 0,
         directory: 0,
+        listed: 0,
         object_seen: false,
         stopped: true,
         plan: 0,

@@ -2,10 +2,10 @@
 
 use crate::shell::{Shell, Turns};
 use quorate::api::{
-    Actor, ApprovalSignalSpec, BusinessRoleSpec, Decision, IdentitySpec, Member, Outcome, WorkflowDefinitionSpec,
-    WorkflowInstanceSpec,
+    Actor, ApprovalSignalSpec, BusinessRoleSpec, Decision, DelegationSpec, IdentitySpec, Member, Outcome,
+    WorkflowDefinitionSpec, WorkflowInstanceSpec,
 };
-use quorate::directory::Snapshot;
+use quorate::directory::{Snapshot, Standing};
 use quorate::engine::graph::{Graph, check, compile};
 use quorate::engine::source::Source;
 use quorate::engine::{Proof, Settings, Signal};
@@ -48,6 +48,10 @@ pub struct Scene {
     pub object: Waiting,
     /// Whether an operator's clock may be a second behind.
     pub slow_clocks: bool,
+    /// For how many seconds a letter that was stamped may be on its way to the server.
+    pub in_flight: u8,
+    /// Who decides for whom, in every directory: principal and delegate.
+    pub delegations: &'static [(&'static str, &'static str)],
     /// Every outcome that can come of it: none may be missing.
     pub outcomes: &'static [Outcome],
     /// How the operators carry out plans.
@@ -89,16 +93,34 @@ pub struct Letter {
     pub partition: Option<&'static str>,
     /// spec.visit.
     pub visit: Option<u32>,
+    /// spec.delegateTo.
+    pub to: Option<&'static str>,
+}
+
+impl Letter {
+    const fn of(actor: &'static str, decision: Decision) -> Self {
+        Self { actor, decision, step: None, partition: None, visit: None, to: None }
+    }
 }
 
 /// Somebody approves.
 pub const fn approve(actor: &'static str) -> Letter {
-    Letter { actor, decision: Decision::Approve, step: None, partition: None, visit: None }
+    Letter::of(actor, Decision::Approve)
 }
 
 /// Somebody rejects.
 pub const fn reject(actor: &'static str) -> Letter {
-    Letter { actor, decision: Decision::Reject, step: None, partition: None, visit: None }
+    Letter::of(actor, Decision::Reject)
+}
+
+/// Somebody withdraws the request.
+pub const fn cancel(actor: &'static str) -> Letter {
+    Letter::of(actor, Decision::Cancel)
+}
+
+/// Somebody hands the task over; to themselves: they take it back.
+pub const fn delegate(actor: &'static str, to: &'static str) -> Letter {
+    Letter { to: Some(to), ..Letter::of(actor, Decision::Delegate) }
 }
 
 impl Letter {
@@ -177,6 +199,7 @@ impl Stage {
                 step: written.step.map(str::to_owned),
                 partition: written.partition.map(str::to_owned),
                 visit: written.visit,
+                delegate_to: written.to.map(str::to_owned),
                 decision: written.decision,
                 actor: Some(actor(written.actor)),
                 ..ApprovalSignalSpec::default()
@@ -220,4 +243,14 @@ fn snapshot(scene: &Scene, roles: Roles) -> Snapshot {
         identities.iter().map(|(name, spec)| (name.as_str(), spec)),
         roles.iter().map(|(name, spec)| (*name, spec)),
     )
+    .with_delegations(scene.delegations.iter().map(|(principal, delegate)| Standing {
+        name: format!("{principal}-{delegate}"),
+        uid: format!("{principal}-{delegate}"),
+        created_at: CREATED_AT - 10,
+        spec: DelegationSpec {
+            to: (*delegate).to_owned(),
+            principal: Some(actor(principal)),
+            ..DelegationSpec::default()
+        },
+    }))
 }

@@ -1,6 +1,6 @@
 //! The scenes: small definitions, and letters that make trouble in each. The first letters are those that both replicas get.
 
-use crate::scene::{Scene, Waiting, approve, reject};
+use crate::scene::{Scene, Waiting, approve, cancel, delegate, reject};
 use crate::shell::Shell;
 use quorate::api::Outcome::{Approved, Cancelled, Expired, Rejected};
 
@@ -15,6 +15,8 @@ const PLAIN: Scene = Scene {
     together: (3, 1),
     object: Waiting::None,
     slow_clocks: false,
+    in_flight: 0,
+    delegations: &[],
     outcomes: &[Approved, Rejected],
     shell: Shell::ONE_AT_A_TIME,
 };
@@ -22,6 +24,9 @@ const PLAIN: Scene = Scene {
 /// All scenes, the largest first.
 pub fn all() -> Vec<Scene> {
     vec![
+        deadline(),
+        carried_out(),
+        deadline_leads_on(),
         loop_back(),
         slow_clocks(),
         contested_object(),
@@ -34,6 +39,11 @@ pub fn all() -> Vec<Scene> {
         separate_end(),
         administrators(),
         not_entitled(),
+        withdrawn(),
+        handed_over(),
+        handed_on(),
+        represented(),
+        contested_execution(),
     ]
 }
 
@@ -111,6 +121,15 @@ pub fn early_letter() -> Scene {
         letters: vec![approve("anna").step("one"), approve("clara").step("two")],
         outcomes: &[Approved],
         ..PLAIN
+    }
+}
+
+/// The same, and the letter that comes too early is the first in order.
+pub fn later_first() -> Scene {
+    Scene {
+        name: "later first",
+        letters: vec![approve("clara").step("two"), approve("anna").step("one")],
+        ..early_letter()
     }
 }
 
@@ -214,7 +233,130 @@ fn object_and_two_steps() -> Scene {
         name: "object and two steps",
         definition: TWO_STEPS,
         letters: vec![approve("anna"), reject("clara"), approve("boris").step("two"), reject("boris")],
+        together: (2, 1),
         object: Waiting::Object,
+        ..PLAIN
+    }
+}
+
+/// The initiator withdraws the request at any moment; somebody else tries to.
+fn withdrawn() -> Scene {
+    Scene {
+        name: "withdrawn",
+        definition: TWO_STEPS,
+        letters: vec![approve("anna").step("one"), cancel("ivan"), approve("clara"), cancel("otto")],
+        together: (2, 1),
+        object: Waiting::Object,
+        outcomes: &[Approved, Cancelled],
+        ..PLAIN
+    }
+}
+
+/// Two approvals in time, or none; letters are on their way for a second.
+pub fn deadline() -> Scene {
+    Scene {
+        name: "deadline",
+        definition: "nodes: [{name: check, approval: {
+            approvers: [{user: anna}, {user: boris}, {user: clara}], required: 2, timeout: {after: 1s}}}]",
+        letters: vec![approve("anna"), approve("boris"), reject("clara")],
+        seconds: 4,
+        together: (2, 4),
+        in_flight: 1,
+        outcomes: &[Approved, Rejected, Expired],
+        ..PLAIN
+    }
+}
+
+/// When time is over, others are asked, who have their own deadline; that it ends then, following the world to its rest shows.
+fn deadline_leads_on() -> Scene {
+    Scene {
+        name: "deadline leads on",
+        definition: "nodes: [
+            {name: one, approval: {approvers: [{user: anna}], timeout: {after: 1s}}, next: {expired: two, approved: Approved}},
+            {name: two, approval: {approvers: [{user: anna}, {user: boris}], timeout: {after: 1s}}}]",
+        letters: vec![approve("anna"), reject("boris"), approve("boris").step("two")],
+        seconds: 4,
+        together: (2, 3),
+        outcomes: &[Approved, Rejected],
+        ..PLAIN
+    }
+}
+
+/// Somebody hands the task over and takes it back; both sign, and the other approver too.
+pub fn handed_over() -> Scene {
+    Scene {
+        name: "handed over",
+        definition: "nodes: [{name: check, approval: {approvers: [{user: anna}, {user: boris}], required: 2}}]",
+        letters: vec![
+            delegate("anna", "dora"),
+            approve("dora"),
+            approve("anna"),
+            approve("boris"),
+            delegate("anna", "anna"),
+        ],
+        outcomes: &[Approved],
+        ..PLAIN
+    }
+}
+
+/// The task is handed on, to somebody who may decide anyway, and to the initiator, who may not.
+fn handed_on() -> Scene {
+    Scene {
+        name: "handed on",
+        definition: "nodes: [{name: check, approval: {approvers: [{user: anna}, {user: boris}], required: 2}}]",
+        letters: vec![
+            delegate("anna", "dora"),
+            delegate("dora", "boris"),
+            approve("boris"),
+            approve("anna"),
+            delegate("boris", "ivan"),
+        ],
+        outcomes: &[Approved],
+        ..PLAIN
+    }
+}
+
+/// A standing delegation: delegate and principal have one vote together, though the delegate may decide the next step too.
+fn represented() -> Scene {
+    Scene {
+        name: "represented",
+        definition: "nodes: [
+            {name: one, approval: {approvers: [{role: owners}], required: 2}},
+            {name: two, approval: {approvers: [{user: dora}]}}]",
+        directories: &[&[("owners", &["anna", "boris"])]],
+        delegations: &[("anna", "dora")],
+        letters: vec![approve("dora"), approve("anna"), approve("boris"), reject("dora"), delegate("anna", "clara")],
+        together: (3, 1),
+        ..PLAIN
+    }
+}
+
+/// The operation is carried out on the way; what comes after it cannot undo it, and nobody withdraws it.
+fn carried_out() -> Scene {
+    Scene {
+        name: "carried out",
+        definition: EXECUTION,
+        letters: vec![approve("anna"), cancel("ivan"), reject("boris"), approve("boris")],
+        object: Waiting::Object,
+        outcomes: &[Approved, Rejected, Cancelled],
+        ..PLAIN
+    }
+}
+
+const EXECUTION: &str = "nodes: [
+    {name: before, approval: {approvers: [{user: anna}]}},
+    {name: run, execute: {}},
+    {name: after, approval: {approvers: [{user: boris}]}}]";
+
+/// The same where the object may be gone before.
+fn contested_execution() -> Scene {
+    Scene {
+        name: "contested execution",
+        definition: EXECUTION,
+        letters: vec![approve("anna"), cancel("ivan"), approve("boris")],
+        together: (2, 1),
+        object: Waiting::Contested,
+        outcomes: &[Approved, Cancelled],
         ..PLAIN
     }
 }

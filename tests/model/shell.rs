@@ -7,6 +7,10 @@ pub struct Shell {
     pub turns: Turns,
     /// Whether G7 is looked at.
     pub promises_g7: bool,
+    /// Whether a batch that is judged again, after a crash between the record and its verdicts, must give the same verdicts.
+    pub promises_same_verdicts: bool,
+    /// Whether the answer to the write of a verdict may be lost: it is written, and its operator does not know.
+    pub answers_lost: bool,
     /// What is wrong, in the tests of the search itself.
     pub flaw: Option<Flaw>,
 }
@@ -23,10 +27,16 @@ pub enum Turns {
 impl Shell {
     /// No election, nothing to tell the replicas apart: the worst that can be done to the record. G7 is not promised then, see
     /// the tests of what is known not to hold.
-    pub const TOGETHER: Self = Self { turns: Turns::Together, promises_g7: false, flaw: None };
+    pub const TOGETHER: Self = Self {
+        turns: Turns::Together,
+        promises_g7: false,
+        promises_same_verdicts: false,
+        answers_lost: false,
+        flaw: None,
+    };
 
     /// As it is installed.
-    pub const ONE_AT_A_TIME: Self = Self { turns: Turns::OneAtATime, promises_g7: true, flaw: None };
+    pub const ONE_AT_A_TIME: Self = Self { turns: Turns::OneAtATime, promises_g7: true, ..Self::TOGETHER };
 
     /// With a flaw.
     pub const fn flawed(flaw: Flaw) -> Self {
@@ -45,6 +55,8 @@ pub enum Flaw {
     VerdictsFirst,
     /// The outcome is written to the object before the status.
     WriteBackFirst,
+    /// A list of signals is taken to be complete, though some may be on their way.
+    SeenTooEarly,
     /// A verdict that was not written is taken for written.
     VerdictLost,
 }

@@ -29,6 +29,9 @@ pub struct World {
     pub replicas: [Replica; 2],
 }
 
+/// The last second to which the world is followed to see it come to rest.
+const LAST_SECOND: u8 = 12;
+
 /// What has become of a letter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Post {
@@ -41,8 +44,8 @@ enum Post {
 /// What can happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Somebody sends a letter.
-    Send(usize),
+    /// Somebody sends a letter; it arrives so many seconds after it was stamped.
+    Send(usize, u8),
     /// A second passes.
     Tick,
     /// The directory becomes the next one.
@@ -57,10 +60,14 @@ pub enum Action {
     SeeDirectory(usize),
     /// A replica's watch brings the object.
     SeeObject(usize),
+    /// A replica lists all signals, since a deadline that it knows is over.
+    List(usize),
     /// A replica computes a plan, by a clock that is so many seconds behind.
     Compute(usize, u8),
     /// A replica carries out that part of its plan.
     CarryOut(usize, u16),
+    /// The same for a verdict, but the answer is lost, and the rest of the plan with it.
+    Unanswered(usize, u16),
     /// A replica forgets its plan: a crash, or an API server that does not answer.
     Crash(usize),
     /// A replica stops, perhaps in the middle of a plan, and the other takes over: it lists everything anew.
@@ -106,7 +113,7 @@ impl World {
         actions.clear();
         for letter in 0..scene.letters.len() {
             if self.post(letter) == Post::Unsent {
-                actions.push(Action::Send(letter));
+                actions.extend((0..=scene.in_flight.min(self.now)).map(|late| Action::Send(letter, late)));
             }
         }
         if self.now + 1 < scene.seconds {
@@ -152,6 +159,9 @@ impl World {
         if !replica.object_seen {
             actions.push(Action::SeeObject(number));
         }
+        if self.listing_due(replica, oracle) {
+            actions.push(Action::List(number));
+        }
         if replica.plan == 0 {
             actions.push(Action::Compute(number, 0));
             if scene.slow_clocks && self.now > 0 {
@@ -164,16 +174,25 @@ impl World {
         for bit in 0..10 {
             if next & (1 << bit) != 0 {
                 actions.push(Action::CarryOut(number, 1 << bit));
+                if scene.shell.answers_lost && 1 << bit < STATUS {
+                    actions.push(Action::Unanswered(number, 1 << bit));
+                }
             }
         }
+    }
+
+    /// Whether a replica would list all signals before it computes: a deadline that it knows is over.
+    fn listing_due(&self, replica: &Replica, oracle: &Oracle) -> bool {
+        let over = oracle.known(replica.status).deadline.is_some_and(|deadline| deadline < self.now);
+        over && replica.listed != self.now
     }
 
     /// The state after an action; none when nothing comes of it.
     pub fn after(&self, action: Action, oracle: &mut Oracle) -> Result<Option<Self>, Violation> {
         let mut world = *self;
         match action {
-            Action::Send(letter) => {
-                world.letters |= (Post::Unjudged as u32 | u32::from(self.now) << 2) << (4 * letter);
+            Action::Send(letter, late) => {
+                world.letters |= (Post::Unjudged as u32 | u32::from(self.now - late) << 2) << (4 * letter);
             }
             Action::Tick => world.now += 1,
             Action::DirectoryChanges => world.directory += 1,
@@ -191,6 +210,18 @@ impl World {
             }
             Action::SeeDirectory(number) => world.replicas[number].directory = self.directory,
             Action::SeeObject(number) => world.replicas[number].object_seen = true,
+            Action::List(number) => {
+                let replica = &mut world.replicas[number];
+                replica.listed = self.now;
+                // What it says is judged is not taken up; what the watch says is left as it is.
+                replica.seen |= self.posted(Post::Unjudged);
+            }
+            Action::Unanswered(number, part) => {
+                let unaware = world.replicas[number];
+                world.carry_out(number, part, oracle)?;
+                world.replicas[number] = unaware;
+                world.replicas[number].drop_plan();
+            }
             Action::Compute(number, behind) => {
                 let question = self.question(number, behind, oracle);
                 let plan = oracle.ask(question)?;
@@ -206,6 +237,12 @@ impl World {
                 world.replicas[1 - number] = self.listed_anew();
             }
         }
+        for replica in &mut world.replicas {
+            // What was listed matters only while a deadline runs.
+            if oracle.known(replica.status).deadline.is_none() {
+                replica.listed = 0;
+            }
+        }
         world.consistent(oracle)?;
         Ok(Some(world))
     }
@@ -217,6 +254,7 @@ impl World {
             seen: replica.seen,
             seconds: self.seconds(),
             directory: replica.directory,
+            listed: if oracle.known(replica.status).deadline.is_some() { replica.listed } else { 0 },
             object: oracle.observed(replica.status, replica.object_seen, self.object),
             now: self.now - behind,
         }
@@ -250,6 +288,7 @@ impl World {
 
     fn write_status(&mut self, number: usize, deed: Deed, oracle: &mut Oracle) -> Result<(), Violation> {
         oracle.may_follow(self.status, deed.status)?;
+        self.nothing_overlooked(deed, oracle)?;
         self.status = deed.status;
         for replica in &mut self.replicas {
             replica.newest = false;
@@ -258,6 +297,19 @@ impl World {
         let writer = &mut self.replicas[number];
         writer.status = deed.status;
         writer.newest = true;
+        Ok(())
+    }
+
+    /// G11: whoever decided in time is not told that time is over.
+    fn nothing_overlooked(&self, deed: Deed, oracle: &Oracle) -> Result<(), Violation> {
+        let (times, deadline) = oracle.known(deed.status).expired;
+        if times > oracle.known(self.status).expired.0 {
+            let in_time = |letter: &usize| (self.letters >> (4 * letter + 2)) as u8 & 3 <= deadline;
+            let overlooked = (0..8).filter(in_time).fold(0, |mask, letter| mask | 1 << letter)
+                & self.posted(Post::Unjudged)
+                & !deed.verdicts;
+            hold!(overlooked == 0, "G11: expired without a look at letters {overlooked:#b}, sent in time");
+        }
         Ok(())
     }
 
@@ -296,15 +348,18 @@ impl World {
         let outcome = known.status.outcome;
         let ended = outcome.or(known.end);
         let gone = self.object == Object::Gone;
-        hold!(gone || outcome != Some(Outcome::Cancelled), "G8: cancelled, but its object is {:?}", self.object);
+        let cancelled = outcome == Some(Outcome::Cancelled);
+        let withdrawn = known.withdrawn;
+        hold!(gone || withdrawn || !cancelled, "G8: cancelled, but its object is {:?}", self.object);
         match self.object {
+            Object::Approved if known.executes => hold!(!cancelled, "G8: carried out, but is cancelled"),
             Object::Approved => hold!(ended == Some(Outcome::Approved), "G8: approved an object, but is {ended:?}"),
             Object::Denied => {
                 let denied = matches!(ended, Some(Outcome::Rejected | Outcome::Expired));
                 hold!(denied, "G8: denied an object, but is {ended:?}");
             }
             Object::Waiting if oracle.stage.scene.object != Waiting::None => {
-                hold!(outcome.is_none(), "G8: ended {outcome:?}, but its object waits");
+                hold!(outcome.is_none() || withdrawn, "G8: ended {outcome:?}, but its object waits");
             }
             Object::Waiting | Object::Gone => {}
         }
@@ -328,9 +383,11 @@ impl World {
     /// holds, or none when there is nothing left to do.
     pub fn undisturbed(&self, oracle: &mut Oracle) -> Result<Option<Self>, Violation> {
         let mut world = *self;
-        world.replicas = [self.listed_anew(), Replica::STOPPED];
+        world.replicas = [Replica { listed: self.now, ..self.listed_anew() }, Replica::STOPPED];
         let Some(mut next) = world.after(Action::Compute(0, 0), oracle)? else {
-            return Ok(None);
+            // Time passes, and what is due happens.
+            let due = oracle.known(self.status).deadline.is_some() && self.now < LAST_SECOND;
+            return Ok(due.then_some(Self { now: self.now + 1, ..*self }));
         };
         while next.replicas[0].plan != 0 {
             let part = next.replicas[0].next(oracle.stage.scene.shell);
@@ -346,6 +403,7 @@ impl World {
         let known = oracle.known(self.status);
         let unjudged = self.posted(Post::Unjudged);
         hold!(unjudged == 0, "G9: nothing is left to do, but letters {unjudged:#b} have no verdict");
+        hold!(known.deadline.is_none(), "G9: its time never ends");
         let begun = known.status.started_at.is_some() || known.status.outcome.is_some();
         hold!(begun, "G9: nothing is left to do, but it has not started");
         hold!(
