@@ -48,6 +48,8 @@ fn every_state_keeps_the_guarantees() {
     let found = search_all(&[Shell::TOGETHER, Shell::ONE_AT_A_TIME]);
     let total: usize = found.iter().map(|found| found.states).sum();
     println!("{total} different states");
+    let occurred: BTreeSet<_> = found.iter().flat_map(|found| found.occurred.iter().copied()).collect();
+    assert_eq!(occurred.len(), 6, "only {occurred:?} came up");
     assert!(total >= AT_LEAST, "only {total} states were visited");
 }
 

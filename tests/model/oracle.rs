@@ -132,6 +132,30 @@ impl Oracle {
         self.answers.len()
     }
 
+    /// What is worth a word came up in some status.
+    pub fn occurred(&self) -> impl Iterator<Item = &'static str> {
+        self.statuses.iter().flat_map(|known| {
+            let decisions = &known.status.decisions;
+            let vote_for = |way| {
+                decisions.iter().any(|counted| {
+                    let handed = decisions.iter().any(|other| other.delegate_to.as_ref() == Some(&counted.actor));
+                    counted.decision.is_vote() && counted.on_behalf_of.is_some() && handed == way
+                })
+            };
+            let past = known.status.steps.iter().any(|visit| visit.output.as_deref() == Some("done"));
+            [
+                (vote_for(true), "a vote after a hand-over"),
+                (vote_for(false), "a vote by a standing delegation"),
+                (known.withdrawn, "a withdrawal"),
+                (known.expired.0 > 0, "a step whose time was over"),
+                (known.expired.0 > 0 && known.end.is_none(), "a step after it"),
+                (past && known.end == Some(Outcome::Rejected), "a rejection after the operation"),
+            ]
+            .into_iter()
+            .filter_map(|(occurred, what)| occurred.then_some(what))
+        })
+    }
+
     /// The outcomes that some status has.
     pub fn outcome_of(&self, status: StatusId) -> Option<Outcome> {
         self.known(status).status.outcome
@@ -300,7 +324,7 @@ impl Oracle {
             deadline: visit.and_then(|visit| visit.deadline.as_ref()).map(second),
             expired: (
                 expired().count(),
-                expired().last().and_then(|visit| visit.deadline.as_ref()).map(second).unwrap_or_default(),
+                expired().next_back().and_then(|visit| visit.deadline.as_ref()).map(second).unwrap_or_default(),
             ),
             recorded: mask(status.decisions.iter().map(|decision| decision.signal.uid.as_str())),
             end: status.steps.last().and_then(|visit| properties::end_of(&self.stage.definition, &visit.node)),

@@ -320,8 +320,8 @@ pub fn entitled(
             continue;
         }
         hold!(stage.scene.administrators.contains(&who), "G3: {who} may not decide {}", counted.step);
-        let votes = earlier.iter().filter(|other| other.decision.is_vote());
-        let voted: BTreeSet<&str> = votes
+        let before_it = earlier.iter().filter(|other| other.decision.is_vote());
+        let voted: BTreeSet<&str> = before_it
             .flat_map(|other| [Some(&other.actor), other.on_behalf_of.as_ref()])
             .flatten()
             .map(|name| person(name))

@@ -6,7 +6,7 @@ use crate::properties::Violation;
 use crate::scene::{Scene, Stage};
 use crate::world::World;
 use quorate::api::Outcome;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ pub struct Found {
     pub statuses: usize,
     /// The outcomes that came up.
     pub outcomes: Vec<Outcome>,
+    /// What else did.
+    pub occurred: BTreeSet<&'static str>,
     /// How long it took.
     pub took: Duration,
 }
@@ -85,6 +87,7 @@ pub fn search(scene: Scene) -> Result<Found, Broken> {
         questions: search.oracle.question_count(),
         statuses: search.oracle.status_count(),
         outcomes: search.outcomes,
+        occurred: search.oracle.occurred().collect(),
         took: started.elapsed(),
     })
 }

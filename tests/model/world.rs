@@ -304,7 +304,7 @@ impl World {
     fn nothing_overlooked(&self, deed: Deed, oracle: &Oracle) -> Result<(), Violation> {
         let (times, deadline) = oracle.known(deed.status).expired;
         if times > oracle.known(self.status).expired.0 {
-            let in_time = |letter: &usize| (self.letters >> (4 * letter + 2)) as u8 & 3 <= deadline;
+            let in_time = |letter: &usize| self.seconds() >> (2 * letter) & 3 <= u16::from(deadline);
             let overlooked = (0..8).filter(in_time).fold(0, |mask, letter| mask | 1 << letter)
                 & self.posted(Post::Unjudged)
                 & !deed.verdicts;
