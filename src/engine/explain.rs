@@ -4,7 +4,7 @@
 use super::advance::Run;
 use super::graph::{DEFAULT_PARTITION, GraphNode};
 use super::{Facts, Reason, Right, Signal};
-use crate::api::{Actor, ApprovalSignalSpec, Decision, Field, TaskState, condition};
+use crate::api::{Actor, ApprovalSignalSpec, Decision, Field, TaskState, condition, seconds};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -59,6 +59,7 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
     let mut tasks = Vec::new();
     let mut next = None;
     if let Some((visit, step)) = run.current_step().filter(|_| facts.status.outcome.is_none()) {
+        let newest = facts.status.decisions.iter().map(|decision| seconds(&decision.at)).max().unwrap_or(i64::MIN);
         for (task, stock) in run.status.tasks.iter().zip(&run.stocks) {
             let usernames: BTreeMap<&String, &String> = stock.everybody().flat_map(|asked| &asked.people).collect();
             let left = stock.left.iter().chain(stock.stand_in.iter().flat_map(|stand_in| &stand_in.left));
@@ -84,7 +85,7 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
                 name: String::new(),
                 // After everything that was made in this second.
                 uid: char::MAX.to_string(),
-                created_at: run.now.as_second().max(facts.instance.created_at),
+                created_at: newest.max(run.now.as_second()).max(facts.instance.created_at),
                 spec: named,
                 rights: rights.clone(),
             };

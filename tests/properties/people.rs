@@ -3,7 +3,7 @@
 
 use super::play::Play;
 use super::rules::{behind, step_of};
-use super::story::{ALIASES, ROBOT, alike, identity_name, person};
+use super::story::{ALIASES, ROBOT, USERS, alike, identity_name, person};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use quorate::api::{Actor, CountedDecision, Decision, SelfApproval, SupervisorOf, WorkflowInstanceStatus};
@@ -265,5 +265,20 @@ pub fn may_see(
     let added = later.flat_map(|decision| &decision.approvers).filter_map(Source::named);
     let escalated = step.escalations.iter().flat_map(|level| level.approvers.iter().cloned());
     let written = rule.approvers.iter().chain(&rule.viewers).chain(&play.settings.administrators).cloned();
-    written.chain(escalated).chain(added).any(|source| names(play, &source, person, rights))
+    let mut sources: Vec<Source> = written.chain(escalated).chain(added).collect();
+    if sources.iter().any(|source| names(play, source, person, rights)) {
+        return true;
+    }
+    // Whoever decides for somebody sees what they see.
+    sources.retain(|source| !matches!(source, Source::Group(_) | Source::Permission(_)));
+    let represented = USERS.iter().filter(|user| represents(play, &person.username, user));
+    let handed = status.decisions.iter().filter(|other| {
+        other.decision == Decision::Delegate && (&other.step, &other.partition) == (&decision.step, &decision.partition)
+    });
+    let has = |to: &String| self::person(to) == self::person(&person.username);
+    let none = BTreeSet::new();
+    represented
+        .map(|user| Actor { username: (*user).to_owned(), ..Actor::default() })
+        .any(|user| sources.iter().any(|source| names(play, source, &user, &none)))
+        || handed.filter_map(|other| other.delegate_to.as_ref()).any(has)
 }

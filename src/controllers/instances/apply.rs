@@ -1,5 +1,6 @@
 //! Carries out a plan: the status first, with the resourceVersion that the facts were read at; then verdicts and effects.
 
+use super::gather::is_judged;
 use super::live::{Live, Parsed};
 use super::signals::{Key, Unjudged};
 use super::{Error, Instances};
@@ -48,6 +49,26 @@ pub async fn write_status(
         }
         Err(source) => Err(Error::Api { name, source }),
     }
+}
+
+/// Reads the signals again whose verdicts were sent and not answered: one that was written is final, and whoever judged the signal
+/// anew could come to another one.
+pub async fn settle_doubts(key: &Key, instances: &Instances) -> Result<(), Error> {
+    let api: Api<ApprovalSignal> = Api::namespaced(instances.context.client.clone(), &key.0);
+    let doubtful = instances.signals.in_doubt(key);
+    if doubtful.is_empty() {
+        return Ok(());
+    }
+    for (name, uid) in &doubtful {
+        let found = api.get_opt(name).await.map_err(|source| Error::Signal { name: name.clone(), source })?;
+        match found.filter(|found| found.uid().as_ref() == Some(uid)) {
+            Some(found) if is_judged(&found) => instances.signals.judged(key, uid),
+            Some(_) => {}
+            None => instances.signals.outdated(key, uid),
+        }
+    }
+    instances.signals.cleared(key);
+    Ok(())
 }
 
 /// Writes the verdicts, each once, each with the resourceVersion of the signal that was judged.
@@ -107,6 +128,7 @@ async fn write_verdict(
             instances.signals.outdated(key, &verdict.signal.uid);
         }
         Err(source) => {
+            instances.signals.doubted(key, &verdict.signal.name, &verdict.signal.uid);
             return Err(Error::Signal { name: verdict.signal.name.clone(), source });
         }
     }

@@ -325,6 +325,7 @@ enum Turn {
 
 async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, Error> {
     let context = &instances.context;
+    apply::settle_doubts(key, instances).await?;
     let signals = instances.signals.of(key);
     let parsed = live.parse().map_err(|source| Error::Unreadable { name: key.1.clone(), source })?;
     let (signals, seen_until) = complete(&parsed, signals, context).await?;
@@ -419,6 +420,7 @@ async fn stray(instances: Arc<Instances>, key: Key, retry: mpsc::UnboundedSender
 async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
     let context = &instances.context;
     let api: Api<Live> = Api::namespaced(context.client.clone(), &key.0);
+    apply::settle_doubts(key, instances).await?;
     let signals = instances.signals.of(key);
     let found = api.get_opt(&key.1).await.map_err(|source| Error::Api { name: key.1.clone(), source })?;
     let Some(live) = found else {

@@ -32,6 +32,8 @@ struct Inner {
     /// Signals that this operator gave a verdict, by uid: what the watch still says of them is old. Kept until the watch lets go
     /// of them; true once it lists anew since, and so will not name them again.
     judged: HashMap<String, bool>,
+    /// Signals whose verdict was sent and not answered: it may have been written. By instance, as name and uid.
+    doubtful: HashMap<Key, BTreeSet<(String, String)>>,
 }
 
 impl Signals {
@@ -92,6 +94,23 @@ impl Signals {
             signals.remove(uid);
         }
         inner.judged.insert(uid.to_owned(), false);
+    }
+
+    /// A verdict was sent, and whether it was written is not known: the signal is read again before it is judged again.
+    pub fn doubted(&self, key: &Key, name: &str, uid: &str) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.doubtful.entry(key.clone()).or_default().insert((name.to_owned(), uid.to_owned()));
+    }
+
+    /// The signals of an instance whose verdicts are in doubt, by name and uid.
+    pub fn in_doubt(&self, key: &Key) -> Vec<(String, String)> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.doubtful.get(key).into_iter().flatten().cloned().collect()
+    }
+
+    /// They have been read again.
+    pub fn cleared(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).doubtful.remove(key);
     }
 
     /// The signal was changed or is gone: what the watch shows next is what counts.
