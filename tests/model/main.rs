@@ -126,6 +126,12 @@ mod would_be_noticed {
         breaks(scenes::deadline(), Shell::flawed(Flaw::SeenTooEarly), "G11");
     }
 
+    /// A verdict is written, its answer is lost, and the signal is judged anew without having been read again.
+    #[test]
+    fn a_verdict_that_was_written_unnoticed() {
+        breaks(scenes::early_letter(), Shell { answers_lost: true, ..Shell::ONE_AT_A_TIME }, "G7");
+    }
+
     #[test]
     fn verdicts_that_are_never_written() {
         breaks(scenes::two_of_three(), Shell::flawed(Flaw::VerdictLost), "G9");
@@ -142,23 +148,10 @@ mod known_not_to_hold {
         breaks(scenes::early_letter(), Shell { promises_g7: true, ..Shell::TOGETHER }, "G7");
     }
 
-    /// Whether a refused signal was made before or after the step opened, in the second in which it did, nothing tells: the batch
-    /// is judged in another order once the step is open. The first verdict was not written, so nobody has seen it.
-    #[test]
-    fn g10_in_the_second_in_which_a_step_opens() {
-        breaks(scenes::later_first(), Shell { promises_same_verdicts: true, ..Shell::ONE_AT_A_TIME }, "G10");
-    }
-
-    /// A vote that was made before the task was handed over to its sender is refused in its order; once the hand-over is recorded,
-    /// the same batch counts it.
+    /// A vote that is seen late, while its sender has handed the task over, is refused; once the task is taken back in the same
+    /// batch, the batch counts it when it is judged again.
     #[test]
     fn g10_when_a_task_is_handed_over() {
         breaks(scenes::handed_over(), Shell { promises_same_verdicts: true, ..Shell::ONE_AT_A_TIME }, "G10");
-    }
-
-    /// A verdict is written, its answer is lost, and the signal is judged anew.
-    #[test]
-    fn g7_when_the_answer_to_a_verdict_is_lost() {
-        breaks(scenes::early_letter(), Shell { answers_lost: true, ..Shell::ONE_AT_A_TIME }, "G7");
     }
 }

@@ -278,7 +278,7 @@ impl Oracle {
         properties::in_time(before, plan, signals, self.seen_until(question), now)?;
         if plan.status != *before && !plan.verdicts.is_empty() {
             let strict = self.stage.scene.shell.promises_same_verdicts;
-            properties::judged_again(plan, &self.advance(question, &plan.status, signals), signals, now, strict)?;
+            properties::judged_again(plan, &self.advance(question, &plan.status, signals), signals, strict)?;
         }
         let judged = mask(plan.verdicts.iter().map(|verdict| verdict.signal.uid.as_str()));
         let rest = Question { seen: question.seen & !judged, ..question };

@@ -203,8 +203,8 @@ pub fn in_time(before: &WorkflowInstanceStatus, plan: &Plan, signals: &[Signal],
 }
 
 /// G10: a batch that is judged once more after it was recorded. What counted counts; what was refused is refused, unless it was
-/// sent in the very second in which a step was opened, or before a task was handed over.
-pub fn judged_again(plan: &Plan, again: &Plan, signals: &[Signal], now: i64, strict: bool) -> Checked {
+/// seen late, after its task was handed over and before it was taken back.
+pub fn judged_again(plan: &Plan, again: &Plan, signals: &[Signal], strict: bool) -> Checked {
     let mut other = false;
     for verdict in &plan.verdicts {
         let found = again.verdicts.iter().find(|again| again.signal.uid == verdict.signal.uid);
@@ -215,15 +215,11 @@ pub fn judged_again(plan: &Plan, again: &Plan, signals: &[Signal], now: i64, str
         let change = format!("{} of {} becomes {}", verdict.reason, verdict.signal.name, found.reason);
         hold!(!verdict.reason.counted() && !strict, "G10: judged again, {change}");
         let signal = signals.iter().find(|signal| signal.uid == verdict.signal.uid);
-        let same_second = signal.is_some_and(|signal| {
-            let opened = plan.status.steps.iter().skip(1).any(|visit| seconds(&visit.entered_at) == signal.created_at);
-            opened && signal.created_at >= now
-        });
         let handed_over = signal.is_some_and(|signal| {
             let mut changes = plan.status.decisions.iter().filter(|counted| counted.decision == Decision::Delegate);
             changes.any(|counted| seconds(&counted.at) >= signal.created_at)
         });
-        hold!(same_second || handed_over, "G10: judged again, {change}, and nothing was opened or handed over since");
+        hold!(handed_over, "G10: judged again, {change}, and nothing was handed over since");
         other = true;
     }
     hold!(other || plan.status == again.status, "G10: judged again, the status changes");

@@ -124,15 +124,6 @@ pub fn early_letter() -> Scene {
     }
 }
 
-/// The same, and the letter that comes too early is the first in order.
-pub fn later_first() -> Scene {
-    Scene {
-        name: "later first",
-        letters: vec![approve("clara").step("two"), approve("anna").step("one")],
-        ..early_letter()
-    }
-}
-
 /// Two operators whose clocks differ by a second, or one whose clock goes back.
 fn slow_clocks() -> Scene {
     Scene {
