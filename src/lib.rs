@@ -16,7 +16,7 @@
 //! | [`api`] | the kinds, one file each; [`api::crds`] is the only list of them | decide anything |
 //! | [`engine`] | [`engine::advance()`], the one place where a decision is made: the graph, who may decide, verdicts, time limits; [`engine::explain()`] says why | IO, time, chance: a test reads its imports |
 //! | [`calendar`] | when a number of business days is over | IO, time: the zones are built in |
-//! | [`diagram`] | a workflow as a picture: [`diagram::mermaid`], [`diagram::svg`] | IO, time, chance: the same drawing gives the same bytes |
+//! | [`diagram`] | a workflow as a picture: [`diagram::mermaid()`], [`diagram::svg()`] | IO, time, chance: the same drawing gives the same bytes |
 //! | [`directory`] | who a username is, who holds a role, who vouches, manages and stands in for whom, at one moment | IO |
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |

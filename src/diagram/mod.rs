@@ -1,6 +1,6 @@
 //! A workflow as a picture: what leads where, where an instance stands, and how it came there.
 //!
-//! Pure. A [`Drawing`] says what is to be seen, [`Drawing::of`] makes it from a graph and a status; [`mermaid`] and [`svg`] write
+//! Pure. A [`Drawing`] says what is to be seen, [`Drawing::of`] makes it from a graph and a status; [`mermaid()`] and [`svg()`] write
 //! it, as text for whatever renders Mermaid (GitHub does) and as a picture that needs nothing else. Both may be shown to
 //! anybody who may see the workflow: they name roles and groups, never who decided what. The same drawing gives the same bytes.
 //!

@@ -1,6 +1,6 @@
 //! A definition, checked and made explicit: every edge written out, every short form expanded, every expression compiled.
 //!
-//! [`compile`] finds what is wrong with a definition by itself, [`check`] what is wrong with it in a directory, and
+//! [`compile()`] finds what is wrong with a definition by itself, [`check()`] what is wrong with it in a directory, and
 //! [`Graph::needs`] what a request must supply for it. All name the exact place, and all work offline.
 
 mod check;
