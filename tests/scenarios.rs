@@ -63,6 +63,7 @@ scenarios! {
     r06_expression_over_the_directory
     r06_expression_yields_no_list
     r06_permission
+    r07_subjects_by_identity
     r07_cycle_of_managers
     r07_guarantor_of_the_subject
     r07_supervisor_of_the_approvers

@@ -57,7 +57,7 @@ pub struct WorkflowInstanceSpec {
     /// Who asked: filled in by the API server (or by the client where the server cannot), and always checked by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initiator: Option<Actor>,
-    /// Usernames of the people it is about: like the initiator they may not decide.
+    /// The people it is about, by username, or Identities by name: like the initiator they may not decide.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 1024)))]
     pub subjects: Vec<String>,

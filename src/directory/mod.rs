@@ -172,6 +172,13 @@ impl Snapshot {
         self.username(name).unwrap_or(name)
     }
 
+    /// The username of whom a request is about: a username that somebody has, else that of the Identity of this metadata.name, else
+    /// the name itself.
+    #[must_use]
+    pub fn subject<'a>(&'a self, name: &'a str) -> &'a str {
+        if self.claims.contains_key(name) { name } else { self.resolve(name) }
+    }
+
     /// Whether two usernames are one person, as far as the directory knows.
     #[must_use]
     pub fn same_person(&self, one: &str, other: &str) -> bool {

@@ -214,7 +214,8 @@ impl Run<'_> {
         if spec.initiator.as_ref().is_some_and(|initiator| same(&initiator.username)) {
             return Some("asked for it");
         }
-        spec.subjects.iter().any(|subject| same(subject)).then_some("is the one it is about")
+        let mut subjects = spec.subjects.iter().flat_map(|subject| [subject, self.facts.directory.resolve(subject)]);
+        subjects.any(same).then_some("is the one it is about")
     }
 
     /// An inactive person does nothing at all.

@@ -137,7 +137,7 @@ impl Test {
             }
             ConditionType::IdentityAttribute => {
                 let name = written.left.as_deref().unwrap_or_default();
-                for subject in &spec.subjects {
+                for subject in spec.subjects.iter().map(|subject| facts.directory.subject(subject)) {
                     let left = facts.directory.person_attribute(subject, name);
                     if !self.compare(left.as_ref(), &format!("of {subject}"))? {
                         return Ok(false);

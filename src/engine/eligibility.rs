@@ -132,8 +132,11 @@ impl<'a> Judge<'a> {
                 bar(&initiator.username, person, Denied::SelfApproval("asked for it".to_owned()));
             }
             for subject in &spec.subjects {
-                let why = Denied::SelfApproval("is the one it is about".to_owned());
-                bar(subject, facts.directory.person(subject), why);
+                // One name may be somebody's username and the name of somebody else's Identity: both are barred.
+                for username in BTreeSet::from([subject.as_str(), facts.directory.resolve(subject)]) {
+                    let why = Denied::SelfApproval("is the one it is about".to_owned());
+                    bar(username, facts.directory.person(username), why);
+                }
             }
         }
         for excluded in &spec.exclude_approvers {
@@ -181,7 +184,7 @@ impl<'a> Judge<'a> {
             verb: None,
             failed: None,
         };
-        let subjects = || spec.subjects.iter().map(String::as_str);
+        let subjects = || spec.subjects.iter().map(|subject| directory.subject(subject));
         let identities: BTreeSet<&str> = match source {
             Source::User(user) => {
                 self.add(&mut found, user, true);

@@ -88,7 +88,8 @@ pub(super) fn input(facts: &Facts<'_>, decisions: &[&CountedDecision], expressio
         variables.insert("initiator".to_owned(), initiator);
     }
     if wanted("subjects") || wanted("subject") {
-        let subjects: Vec<Value> = spec.subjects.iter().map(|subject| directory.describe_person(subject)).collect();
+        let subjects = spec.subjects.iter().map(|subject| directory.describe_person(directory.subject(subject)));
+        let subjects: Vec<Value> = subjects.collect();
         if let [only] = subjects.as_slice() {
             variables.insert("subject".to_owned(), only.clone());
         }
