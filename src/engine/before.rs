@@ -45,9 +45,8 @@ impl Run<'_> {
         }
         let (visit, step) = self.current_step()?;
         let (node, number) = (visit.node.clone(), visit.visit);
-        let later = |record: &CountedDecision| {
-            place_of(record) > place(signal) && record.step == node && record.visit == number
-        };
+        let later =
+            |record: &CountedDecision| self.came_after(record, signal) && record.step == node && record.visit == number;
         let levels = visit.escalate_at.iter().take(visit.escalated as usize);
         let levels = levels.filter(|level| seconds(level) <= signal.created_at).count();
         let escalated = u32::try_from(levels).unwrap_or(u32::MAX);
@@ -78,6 +77,14 @@ impl Run<'_> {
         Some(run)
     }
 
+    /// Whether a record comes after that signal. Within one second nothing tells what came first: the order by uid is that of a
+    /// batch, so it only binds what is judged once more with its batch. What was recorded and told before may be the very reason
+    /// why the signal was sent.
+    fn came_after(&self, record: &CountedDecision, signal: &Signal) -> bool {
+        let same_batch = || self.facts.signals.iter().any(|other| other.uid == record.signal.uid);
+        place_of(record) > place(signal) && (seconds(&record.at) > signal.created_at || same_batch())
+    }
+
     /// Whether nothing on record comes after that signal: the usual case, told without a look at every record.
     fn is_newest(&self, signal: &Signal) -> bool {
         let (second, rank, uid) = place(signal);
@@ -105,7 +112,7 @@ impl Run<'_> {
         if self.is_newest(signal) {
             return Ok(());
         }
-        let mut later = self.status.decisions.iter().filter(|record| place_of(record) > place(signal));
+        let mut later = self.status.decisions.iter().filter(|record| self.came_after(record, signal));
         match later.find(|record| !(record.step == visit.node && record.visit == visit.visit)) {
             None => Ok(()),
             Some(record) => {

@@ -51,7 +51,7 @@ impl Stock {
     }
 
     /// The sources, and who decides for whom.
-    fn summary(&self, substitutions: &Substitutions<'_>) -> Vec<ApproverSummary> {
+    fn summary(&self, substitutions: &Substitutions<'_>, judge: Option<&Judge<'_>>) -> Vec<ApproverSummary> {
         let mut summary: Vec<ApproverSummary> = self.everybody().map(Asked::summary).collect();
         let mut standing: BTreeSet<(&str, &str)> = BTreeSet::new();
         standing.extend(self.everybody().flat_map(|asked| substitutions.delegates(&asked.people, asked.role())));
@@ -63,7 +63,9 @@ impl Stock {
         let handed = handed.map(|(_, handover)| (handover.holder(), handover.principal.as_str()));
         let given = |principal: &str| self.handovers.values().any(|handover| handover.principal == principal);
         let handed = handed.map(|(holder, principal)| ("handed over by", holder, principal));
-        let standing = standing.into_iter().filter(|(_, principal)| !given(principal));
+        // Whoever may not decide is nobody's delegate here.
+        let may = |delegate: &str| judge.is_some_and(|judge| judge.out(delegate).is_none());
+        let standing = standing.into_iter().filter(|(delegate, principal)| !given(principal) && may(delegate));
         let standing = standing.map(|(delegate, principal)| ("delegate of", delegate, principal));
         summary.extend(handed.chain(standing).map(|(how, holder, principal)| ApproverSummary {
             source: format!("{how} {principal}"),
@@ -260,7 +262,7 @@ impl<'a> Run<'a> {
         let substitutions = self.substitutions.get_or_init(|| facts.directory.substitutions(facts.now));
         for (task, stock) in self.status.tasks.iter_mut().zip(&self.stocks) {
             if task.state == TaskState::Open {
-                task.approvers = stock.summary(substitutions);
+                task.approvers = stock.summary(substitutions, self.judge.as_ref());
             }
         }
     }

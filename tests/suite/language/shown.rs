@@ -70,7 +70,7 @@ async fn kubectl_shows_the_directory(cluster: &Cluster) {
     let (user, name) = (anna.name(), role.name_any());
     for (kind, object, columns, row) in [
         ("ident", user, "NAME USERNAME DISPLAY NAME ACTIVE READY AGE", vec![user, user, "Anna Malá", "true", "True"]),
-        ("brole", &name, "NAME DISPLAY NAME MEMBERS READY AGE", vec![&name, "Clerks", user, "True"]),
+        ("brole", &name, "NAME DISPLAY NAME READY AGE", vec![&name, "Clerks", "True"]),
         (
             "wfd",
             &definition.name_any(),
