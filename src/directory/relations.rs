@@ -1,7 +1,7 @@
 //! Managers, guarantors and attributes: what ties people and roles together besides membership.
 
 use super::{Lookup, Role, Snapshot};
-use crate::api::{Guarantor, IdentitySpec};
+use crate::api::{BusinessRoleSpec, Guarantor, IdentitySpec};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -95,11 +95,20 @@ impl Snapshot {
     #[must_use]
     pub fn describe_role(&self, role: &str) -> Value {
         let mut shown = Map::from_iter([("name".to_owned(), Value::from(role))]);
-        if let Some(Role { spec, .. }) = self.roles.get(role)
-            && let Ok(Value::Object(fields)) = serde_json::to_value(spec)
-        {
+        if let Some(Role { spec, .. }) = self.roles.get(role) {
             // Members are asked for by function: a role may have thousands.
-            shown.extend(fields.into_iter().filter(|(field, _)| field != "members"));
+            let told = BusinessRoleSpec {
+                display_name: spec.display_name.clone(),
+                groups: spec.groups.clone(),
+                members: Vec::new(),
+                subroles: spec.subroles.clone(),
+                criticality: spec.criticality,
+                guarantors: spec.guarantors.clone(),
+                attributes: spec.attributes.clone(),
+            };
+            if let Ok(Value::Object(fields)) = serde_json::to_value(told) {
+                shown.extend(fields);
+            }
         }
         shown.entry("attributes").or_insert_with(|| json!({}));
         Value::Object(shown)
