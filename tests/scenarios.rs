@@ -37,6 +37,7 @@ scenarios! {
     attack35_delegation_loop
     attack35_loop_to_the_initiator
     attack38_pattern_bomb
+    r01_graph_of_named_nodes
     r02_condition_guarantor_exists
     r02_condition_role_attribute
     r02_condition_role_criticality
@@ -82,6 +83,7 @@ scenarios! {
     r11_partitions_in_parallel
     r12_views_of_a_partition
     r13_refusals
+    r14_what_the_supervisor_sees
     r16_gone_after_the_operation
     r16_no_operation
     r16_rejected_after_the_operation
