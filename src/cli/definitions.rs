@@ -1,10 +1,11 @@
 //! `quorate check` and `quorate diagram`: look at definitions in files, without a cluster. What is wrong with one is found by
 //! [`crate::engine`], and drawn by [`crate::diagram`].
 
-use super::files::{self, Manifest};
+use super::files::{text, yaml_files};
 use crate::api::{WorkflowDefinitionSpec, WorkflowInstance};
 use crate::diagram::{self, Drawing};
 use crate::engine::graph::{Graph, compile, warnings};
+use crate::scenario::{self, NamedFile};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,8 +51,8 @@ pub fn check(arguments: &Check, out: &mut impl Write) -> io::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut any = false;
     for path in &arguments.paths {
-        for (file, text) in files::manifests(path)? {
-            for (name, spec) in definitions(&file, &text)? {
+        for file in yaml_files(path).map_err(io::Error::other)? {
+            for (name, spec) in definitions(&file)? {
                 any = true;
                 match compile(&spec) {
                     Ok(graph) => {
@@ -90,7 +91,7 @@ pub fn draw(arguments: &Diagram, out: &mut impl Write) -> io::Result<()> {
 
 fn the_graph(arguments: &Diagram) -> io::Result<Graph> {
     let file = &arguments.file;
-    let mut found = definitions(file, &files::text(file)?)?;
+    let mut found = definitions(file)?;
     let known: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
     if let Some(wanted) = &arguments.name {
         found.retain(|(name, _)| name == wanted);
@@ -107,19 +108,13 @@ fn the_graph(arguments: &Diagram) -> io::Result<Graph> {
 }
 
 fn the_instance(path: &Path) -> io::Result<WorkflowInstance> {
-    let text = files::text(path)?;
+    let text = text(path).map_err(io::Error::other)?;
     serde_saphyr::from_str(&text).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }
 
-fn definitions(file: &Path, text: &str) -> io::Result<Vec<(String, WorkflowDefinitionSpec)>> {
-    let found = files::objects(file, text)?.into_iter().filter(|object| object.kind == "WorkflowDefinition");
-    found
-        .map(|Manifest { name, spec, .. }| {
-            let read = crate::scenario::read_spec("WorkflowDefinition", "spec", &spec);
-            let read = read.map_err(|finding| io::Error::other(format!("{}: {name}: {finding}", file.display())))?;
-            Ok((name, read))
-        })
-        .collect()
+fn definitions(file: &Path) -> io::Result<Vec<(String, WorkflowDefinitionSpec)>> {
+    let named = NamedFile { name: file.display().to_string(), text: text(file).map_err(io::Error::other)? };
+    scenario::definitions(&named).map_err(|finding| io::Error::other(finding.to_string()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! `quorate test`: plays scenario files. Reads the files and prints; the stories are played by [`crate::scenario`].
 
+use super::files::{text, yaml_files};
 use crate::scenario::{self, Kind, NamedFile};
-use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -113,34 +112,10 @@ fn named_files(path: &Path) -> Result<Vec<NamedFile>, String> {
     files.map(|file| Ok(NamedFile { text: text(&file)?, name: file.display().to_string() })).collect()
 }
 
-/// The file at a path, or every YAML file of the folder and of the folders in it, by name; hidden ones are skipped.
-fn yaml_files(path: &Path) -> Result<BTreeSet<PathBuf>, String> {
-    if !path.is_dir() {
-        return Ok(BTreeSet::from([path.to_owned()]));
-    }
-    let mut found = BTreeSet::new();
-    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    for entry in entries.map_err(|error| format!("{}: {error}", path.display()))? {
-        let path = entry.path();
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            found.extend(yaml_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            found.insert(path);
-        }
-    }
-    Ok(found)
-}
-
-fn text(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn play(paths: &[&Path]) -> (Outcome, String) {
         let arguments = Arguments { paths: paths.iter().map(|path| (*path).to_owned()).collect() };

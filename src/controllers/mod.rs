@@ -113,6 +113,17 @@ impl Context {
 /// How long the expressions of one object may take.
 const EVALUATION: Duration = Duration::from_secs(2);
 
+/// Evaluates expressions off the async threads and within a limit of time.
+///
+/// # Errors
+/// What happened instead, for people.
+async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::time::timeout(EVALUATION, tokio::task::spawn_blocking(work))
+        .await
+        .map_err(|_| format!("took longer than {} s", EVALUATION.as_secs()))?
+        .map_err(|error| format!("could not be evaluated: {error}"))
+}
+
 /// How many instances are moved at the same time.
 const CONCURRENCY: u16 = 32;
 

@@ -2,7 +2,7 @@
 
 use super::instances::Key;
 use super::readiness::process_faults;
-use super::{Context, EVALUATION, backoff, drive};
+use super::{Context, backoff, drive, evaluate};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
 use crate::engine::{Note, Proof};
 use crate::pending::{About, Candidate, Selection, about, csr, select};
@@ -141,7 +141,7 @@ async fn choose(
     let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
     let input = csr::input(csr, requested);
     let candidates = processes.clone();
-    let evaluation = tokio::task::spawn_blocking(move || {
+    let evaluation = evaluate(move || {
         let names: Vec<_> = candidates.iter().map(|process| process.name_any()).collect();
         let candidates: Vec<_> = candidates
             .iter()
@@ -163,11 +163,8 @@ async fn choose(
             Err(why) => (Selection::Hold { process: process.clone(), why }, About::default()),
         }
     });
-    let failed = |why: String| Error::Evaluation { name: csr.name_any(), why };
-    let (selection, about) = tokio::time::timeout(EVALUATION, evaluation)
-        .await
-        .map_err(|_| failed(format!("took longer than {} s", EVALUATION.as_secs())))?
-        .map_err(|error| failed(format!("could not be evaluated: {error}")))?;
+    let failed = |why| Error::Evaluation { name: csr.name_any(), why };
+    let (selection, about) = evaluation.await.map_err(failed)?;
     let process = match &selection {
         Selection::Open(name) => processes.into_iter().find(|process| process.name_any() == *name),
         _ => None,

@@ -64,7 +64,7 @@ partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, Bus
 
 impl Checked for WorkflowDefinition {
     fn faults(&self, context: &Context) -> Vec<String> {
-        definition_faults(self, &context.directory.snapshot())
+        compiled(self, &context.directory.snapshot()).1
     }
 
     fn describe(&mut self, context: &Context) {
@@ -106,13 +106,16 @@ impl Checked for BusinessRole {
     }
 }
 
-/// What is wrong with a definition in this directory.
-pub(super) fn definition_faults(definition: &WorkflowDefinition, directory: &Snapshot) -> Vec<String> {
-    let faults = match compile(&definition.spec) {
-        Ok(graph) => check(&graph, directory),
-        Err(faults) => faults,
+/// A definition compiled, if it can be, and what is wrong with it in this directory.
+fn compiled(definition: &WorkflowDefinition, directory: &Snapshot) -> (Option<Graph>, Vec<String>) {
+    let (graph, faults) = match compile(&definition.spec) {
+        Ok(graph) => {
+            let faults = check(&graph, directory);
+            (Some(graph), faults)
+        }
+        Err(faults) => (None, faults),
     };
-    faults.iter().map(ToString::to_string).collect()
+    (graph, faults.iter().map(ToString::to_string).collect())
 }
 
 /// What is wrong with a process, and with the workflow that it names.
@@ -126,10 +129,8 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 workflow.name
             )),
             Some(definition) => {
-                if let Ok(graph) = compile(&definition.spec) {
-                    faults.extend(unsupplied(&process.spec, &workflow.name, &graph));
-                }
-                let inside = definition_faults(&definition, &context.directory.snapshot());
+                let (graph, inside) = compiled(&definition, &context.directory.snapshot());
+                faults.extend(graph.iter().flat_map(|graph| unsupplied(&process.spec, &workflow.name, graph)));
                 if !inside.is_empty() {
                     let inside = inside.join("; ");
                     faults

@@ -304,7 +304,7 @@ impl<'a> Run<'a> {
     /// How many rejections reject the partition of this decision.
     fn rejections_of(&self, decision: &CountedDecision) -> u32 {
         let step = self.graph().and_then(|graph| graph.step(&decision.step));
-        let rule = step.and_then(|step| step.partitions.iter().find(|rule| rule.name == decision.partition));
+        let rule = step.and_then(|step| step.partition(&decision.partition));
         rule.map_or(1, |rule| rule.rejections)
     }
 

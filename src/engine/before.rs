@@ -6,7 +6,6 @@
 //! and as things are.
 
 use super::advance::Run;
-use super::stock::is_vote;
 use super::{Reason, Refusal, Signal};
 use crate::api::{CountedDecision, Decision, StepVisit, TaskState, seconds};
 
@@ -63,7 +62,10 @@ impl Run<'_> {
         let decisions = &run.status.decisions;
         for (task, rule) in run.status.tasks.iter_mut().zip(&step.partitions) {
             let votes = decisions.iter().filter(|record| {
-                is_vote(record) && record.step == node && record.visit == number && record.partition == rule.name
+                record.decision.is_vote()
+                    && record.step == node
+                    && record.visit == number
+                    && record.partition == rule.name
             });
             let (approvals, rejections): (Vec<_>, Vec<_>) =
                 votes.partition(|record| record.decision == Decision::Approve);

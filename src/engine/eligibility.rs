@@ -113,11 +113,10 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// For a visit of a step, given everything that was decided so far.
     pub(super) fn new(facts: &'a Facts<'a>, step: &Step, visit: &StepVisit, decisions: &[CountedDecision]) -> Self {
-        let is_vote = |decision: &&CountedDecision| decision.decision.is_vote();
         let earlier: Vec<&CountedDecision> = decisions
             .iter()
             .filter(|decision| !(decision.step == visit.node && decision.visit == visit.visit))
-            .filter(is_vote)
+            .filter(|decision| decision.decision.is_vote())
             .collect();
         let mut barred = Vec::new();
         let mut bar = |username: &str, person: String, why: Denied| {
@@ -222,8 +221,12 @@ impl<'a> Judge<'a> {
             }
             Source::GuarantorOfSubject => directory.guarantors_of(subjects()),
             Source::Expression(expression) => {
-                let input = self.input.clone().unwrap_or_default();
-                match expression.strings(&input) {
+                // A copy of the request, which may be large, for each source would be paid at every computation.
+                let names = match &self.input {
+                    Some(input) => expression.strings(input),
+                    None => expression.strings(&Input::default()),
+                };
+                match names {
                     Ok(names) => {
                         for name in names {
                             self.add(&mut found, directory.resolve(&name), false);

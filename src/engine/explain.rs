@@ -93,7 +93,7 @@ pub fn explain(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> E
                 Some(principal) => format!("{} of {principal}", title.through),
                 None => title.through,
             });
-            let rule = step.partitions.iter().find(|rule| rule.name == task.partition);
+            let rule = step.partition(&task.partition);
             tasks.push(TaskExplanation {
                 step: task.step.clone(),
                 visit: task.visit,

@@ -150,7 +150,7 @@ pub(super) fn typed(facts: &Facts<'_>, decision: &CountedDecision, given: &BTree
         _ => None,
     };
     let step = graph.and_then(|graph| graph.step(&decision.step));
-    let rule = step.and_then(|step| step.partitions.iter().find(|rule| rule.name == decision.partition));
+    let rule = step.and_then(|step| step.partition(&decision.partition));
     let values = given.iter().map(|(name, value)| {
         let field = rule.and_then(|rule| rule.fields.iter().find(|field| field.name == *name));
         let typed = match field.map(|field| field.type_) {

@@ -143,15 +143,11 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Whether the principal of a hand-over may still decide: the directory of this moment says so of whoever it lists; a group
-    /// was proven when they handed it over.
+    /// Whether the principal of a hand-over may still decide.
     fn still_asked(&self, stock: &Stock, handover: &Handover) -> bool {
         let Some(judge) = &self.judge else { return false };
         let person = self.facts.directory.person(&handover.principal);
-        judge.out(&handover.principal).is_none()
-            && stock
-                .everybody()
-                .any(|asked| asked.people.contains_key(&person) || (asked.label == handover.through && asked.is_open()))
+        judge.out(&handover.principal).is_none() && stock.still_asks(&person, handover)
     }
 
     fn is(&self, username: &str, actor: &Actor) -> bool {

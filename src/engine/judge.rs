@@ -132,7 +132,7 @@ impl Run<'_> {
     fn judge_vote(&self, signal: &Signal, actor: &Actor) -> Result<Vote, Refusal> {
         let (visit, step, task, title) = self.task_of(signal, actor)?;
         let partition = &self.status.tasks[task].partition;
-        if let Some(rule) = step.partitions.iter().find(|rule| rule.name == *partition) {
+        if let Some(rule) = step.partition(partition) {
             fields::accept(partition, &rule.fields, signal.spec.decision, &signal.spec.fields)
                 .map_err(|why| (Reason::FieldInvalid, why))?;
         }

@@ -6,7 +6,7 @@ use super::describe::{asked, task_title};
 use super::eligibility::required;
 use super::graph::{Branch, GraphNode, Required, Step};
 use super::input::input;
-use super::stock::{Stock, is_vote};
+use super::stock::Stock;
 use super::{Note, Object};
 use crate::api::{NoApprovers, Outcome, StepVisit, Task, TaskState};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -26,6 +26,11 @@ enum Opened {
 }
 
 impl Run<'_> {
+    /// The name of the node where it stands; empty before the first.
+    pub(super) fn node(&self) -> &str {
+        self.status.steps.last().map(|visit| visit.node.as_str()).unwrap_or_default()
+    }
+
     /// Leaves the current step by that output and enters where it leads.
     pub(super) fn leave(&mut self, output: &str) -> Option<Standing> {
         let target = self.close(output)?;
@@ -65,11 +70,11 @@ impl Run<'_> {
                     Ok(true) => "then",
                     Ok(false) => "else",
                     Err(Untold::Failed(why)) => {
-                        let message = format!("condition {}: {why}", visit_name(self.status.steps.last()));
+                        let message = format!("condition {}: {why}", self.node());
                         return Some(self.fail("ConditionFailed", message));
                     }
                     Err(Untold::Stalled(why)) => {
-                        let message = format!("condition {}: {why}", visit_name(self.status.steps.last()));
+                        let message = format!("condition {}: {why}", self.node());
                         self.stalled = Some(Stall { reason: "ExpressionFailed", message });
                         return None;
                     }
@@ -138,12 +143,12 @@ impl Run<'_> {
             return Opened::Asking;
         }
         if let Some(why) = self.stocks.iter().find_map(Stock::failed) {
-            let message = format!("step {}: {why}", visit_name(self.status.steps.last()));
+            let message = format!("step {}: {why}", self.node());
             self.stalled = Some(Stall { reason: "ExpressionFailed", message });
             return Opened::Stalled;
         }
         if let Some(why) = self.uncountable(step) {
-            let message = format!("step {}: {why}", visit_name(self.status.steps.last()));
+            let message = format!("step {}: {why}", self.node());
             self.stalled = Some(Stall { reason: "QuorumUncountable", message });
             return Opened::Stalled;
         }
@@ -192,11 +197,7 @@ impl Run<'_> {
     /// What the facts decide at a condition.
     fn decide(&self, branch: &Branch) -> Result<bool, Untold> {
         let expressions: Vec<_> = branch.test.expression().into_iter().collect();
-        let votes: Vec<_> = self.status.decisions.iter().filter(|decision| is_vote(decision)).collect();
+        let votes: Vec<_> = self.status.decisions.iter().filter(|decision| decision.decision.is_vote()).collect();
         branch.test.holds(self.facts, &input(self.facts, &votes, &expressions))
     }
-}
-
-fn visit_name(visit: Option<&StepVisit>) -> &str {
-    visit.map(|visit| visit.node.as_str()).unwrap_or_default()
 }

@@ -50,16 +50,20 @@ impl Stock {
         self.asked.iter().chain(self.stand_in.iter().flat_map(|stand_in| &stand_in.asked))
     }
 
+    /// Whether the principal of a hand-over is still asked: the directory of this moment says so of whoever it lists; a group was
+    /// proven when they handed it over.
+    pub(super) fn still_asks(&self, principal: &str, handover: &Handover) -> bool {
+        self.everybody()
+            .any(|asked| asked.people.contains_key(principal) || (asked.label == handover.through && asked.is_open()))
+    }
+
     /// The sources, and who decides for whom.
     fn summary(&self, substitutions: &Substitutions<'_>, judge: Option<&Judge<'_>>) -> Vec<ApproverSummary> {
         let mut summary: Vec<ApproverSummary> = self.everybody().map(Asked::summary).collect();
         let mut standing: BTreeSet<(&str, &str)> = BTreeSet::new();
         standing.extend(self.everybody().flat_map(|asked| substitutions.delegates(&asked.people, asked.role())));
         // A hand-over counts while its principal is asked.
-        let handed = self.handovers.iter().filter(|(person, handover)| {
-            self.everybody()
-                .any(|asked| asked.people.contains_key(*person) || (asked.label == handover.through && asked.is_open()))
-        });
+        let handed = self.handovers.iter().filter(|(person, handover)| self.still_asks(person, handover));
         let handed = handed.map(|(_, handover)| (handover.holder(), handover.principal.as_str()));
         let given = |principal: &str| self.handovers.values().any(|handover| handover.principal == principal);
         let handed = handed.map(|(holder, principal)| ("handed over by", holder, principal));
@@ -126,7 +130,7 @@ impl<'a> Run<'a> {
         let judge = Judge::new(self.facts, step, visit, &self.status.decisions);
         let mut voted = Voted::default();
         for (position, decision) in self.status.decisions.iter().enumerate() {
-            if decision.step == visit.node && decision.visit == visit.visit && is_vote(decision) {
+            if decision.step == visit.node && decision.visit == visit.visit && decision.decision.is_vote() {
                 voted.add(position, people_of(self.facts, decision), self.facts.directory);
             }
         }
@@ -266,11 +270,6 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-/// Whether a decision is a vote.
-pub(super) fn is_vote(decision: &CountedDecision) -> bool {
-    decision.decision.is_vote()
 }
 
 /// How many approvals a task can still come to when so many people are left.

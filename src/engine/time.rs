@@ -67,7 +67,7 @@ impl Run<'_> {
             } else if let Some(end) = deadline.filter(|end| *end < until && *end <= self.facts.seen_until) {
                 let output = step.timeout.as_ref().map_or("expired", |timeout| timeout.output);
                 self.close_open_tasks(TaskState::Expired);
-                let node = visit_name(self.status.steps.last());
+                let node = self.node();
                 let end = Timestamp::from_second(end).unwrap_or(self.now);
                 let message = format!("the time of step {node} was over at {end}: it goes on as {output}");
                 self.notes.push(Note { warning: true, reason: "Expired", message });
@@ -152,8 +152,4 @@ impl Run<'_> {
 fn next_of(visit: &StepVisit) -> Option<Time> {
     let level = visit.escalate_at.get(visit.escalated as usize);
     level.into_iter().chain(&visit.deadline).min_by_key(|time| time.0).cloned()
-}
-
-fn visit_name(visit: Option<&StepVisit>) -> String {
-    visit.map(|visit| visit.node.clone()).unwrap_or_default()
 }

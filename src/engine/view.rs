@@ -40,9 +40,7 @@ pub fn visible(facts: &Facts<'_>, person: &Actor, rights: &BTreeSet<Right>) -> V
     let own = initiator.is_some_and(|initiator| facts.directory.same_person(&initiator.username, &person.username));
     let mut seen = Vec::new();
     for decision in &facts.status.decisions {
-        let rule = graph
-            .step(&decision.step)
-            .and_then(|step| step.partitions.iter().find(|rule| rule.name == decision.partition));
+        let rule = graph.step(&decision.step).and_then(|step| step.partition(&decision.partition));
         // What ends, restarts or retries an instance is recorded in no partition.
         let full = match rule {
             Some(rule) => run.may_view(&decision.step, rule, person, rights),
@@ -80,29 +78,15 @@ impl Run<'_> {
         }
         let last = self.status.steps.iter().rev().find(|visit| visit.node == node);
         let Some(visit) = last else { return false };
-        self.names(step, visit, rule, person, rights, true) || self.names(step, visit, rule, person, rights, false)
+        self.is_viewer(step, visit, rule, person, rights)
+            || self.might_decide(visit, person, rights, |partition| partition == rule.name)
     }
 
-    /// Whether the viewers, or else the approvers, name somebody. Whom the request bars from deciding may be a viewer all the
-    /// same, but is no approver.
-    fn names(
-        &self,
-        step: &Step,
-        visit: &StepVisit,
-        rule: &Rule,
-        person: &Actor,
-        rights: &BTreeSet<Right>,
-        viewers: bool,
-    ) -> bool {
-        if viewers {
-            let key = self.facts.directory.person(&person.username);
-            let unbarred = Step { self_approval: SelfApproval::Allow, separate_from: Vec::new(), ..step.clone() };
-            let judge = Judge::new(self.facts, &unbarred, visit, &self.status.decisions);
-            return rule
-                .viewers
-                .iter()
-                .any(|source| judge.resolve(source, String::new(), None).admits(person, &key, rights));
-        }
-        self.might_decide(visit, person, rights, |partition| partition == rule.name)
+    /// Whether the viewers of a partition name somebody. Whom the request bars from deciding may be a viewer all the same.
+    fn is_viewer(&self, step: &Step, visit: &StepVisit, rule: &Rule, person: &Actor, rights: &BTreeSet<Right>) -> bool {
+        let key = self.facts.directory.person(&person.username);
+        let unbarred = Step { self_approval: SelfApproval::Allow, separate_from: Vec::new(), ..step.clone() };
+        let judge = Judge::new(self.facts, &unbarred, visit, &self.status.decisions);
+        rule.viewers.iter().any(|source| judge.resolve(source, String::new(), None).admits(person, &key, rights))
     }
 }

@@ -32,8 +32,7 @@ mod world;
 
 pub use format::Scenario;
 pub use play::{Report, play};
-pub use read::{NamedFile, is_manifest, read};
-pub use schema::strict as read_spec;
+pub use read::{NamedFile, definitions, is_manifest, read};
 
 use std::fmt;
 

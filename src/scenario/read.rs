@@ -41,6 +41,15 @@ pub fn is_manifest(text: &str) -> bool {
     documents(text).is_ok_and(|documents| documents.iter().any(|document| document.value.get("apiVersion").is_some()))
 }
 
+/// The `WorkflowDefinitions` of a file, by name; other kinds are skipped.
+///
+/// # Errors
+/// What cannot be read, with its file, line and place.
+pub fn definitions(file: &NamedFile) -> Result<Vec<(String, WorkflowDefinitionSpec)>, Finding> {
+    let found = objects(file)?.into_iter().filter(|object| object.kind == "WorkflowDefinition");
+    found.map(|object| Ok((object.name.clone(), object.read("WorkflowDefinition")?))).collect()
+}
+
 /// Puts what the named files say in the place of their names.
 fn name_files(
     scenario: &mut Scenario,

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Reads the spec of an object of that kind; `place` is where it stands.
-///
-/// # Errors
-/// The field that does not fit the schema, and how.
-pub fn strict<T: DeserializeOwned>(kind: &str, place: &str, spec: &Value) -> Result<T, Finding> {
+pub(super) fn strict<T: DeserializeOwned>(kind: &str, place: &str, spec: &Value) -> Result<T, Finding> {
     static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(schemas);
     let schema = SCHEMAS.get(kind).ok_or_else(|| Finding::quorate(place, format!("{kind} has no schema")))?;
     fits(schema, spec, place)?;

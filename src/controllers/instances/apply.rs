@@ -7,6 +7,7 @@ use super::{Error, Instances};
 use crate::api::{
     ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, WorkflowInstanceStatus, set_condition,
 };
+use crate::controllers::evaluate;
 use crate::engine::Verdict;
 use crate::pending::{csr, matches};
 use crate::runtime::telemetry::word;
@@ -191,12 +192,11 @@ async fn check_process(
     }
     let requested = csr::requested(request).unwrap_or_default();
     let (spec, input) = (spec.clone(), csr::input(request, &requested));
-    let matched = tokio::task::spawn_blocking(move || matches(&spec, csr::GROUP, csr::RESOURCE, &input)).await;
+    let matched = evaluate(move || matches(&spec, csr::GROUP, csr::RESOURCE, &input)).await;
     match matched {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(refused("the process is not about this object")),
-        Ok(Err(why)) => Err(refused(&why)),
-        Err(error) => Err(refused(&error.to_string())),
+        Ok(Err(why)) | Err(why) => Err(refused(&why)),
     }
 }
 

@@ -4,7 +4,7 @@ use super::live::Parsed;
 use super::signals::{Unjudged, fact};
 use super::{Error, Instances, rights};
 use crate::api::{ApprovalProcess, ApprovalSignal, Decision, WorkflowDefinitionSpec, condition};
-use crate::controllers::{Context, EVALUATION};
+use crate::controllers::{Context, evaluate};
 use crate::directory::Snapshot;
 use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
@@ -64,12 +64,8 @@ impl Gathered {
             return Ok(self.compute(context));
         }
         let (gathered, shared) = (self.clone(), context.clone());
-        let evaluation = tokio::task::spawn_blocking(move || gathered.compute(&shared));
-        let failed = |why: String| Error::Evaluation { name: self.parsed.instance.name_any(), why };
-        tokio::time::timeout(EVALUATION, evaluation)
-            .await
-            .map_err(|_| failed(format!("took longer than {} s", EVALUATION.as_secs())))?
-            .map_err(|error| failed(format!("could not be evaluated: {error}")))
+        let failed = |why| Error::Evaluation { name: self.parsed.instance.name_any(), why };
+        evaluate(move || gathered.compute(&shared)).await.map_err(failed)
     }
 
     fn compute(&self, context: &Context) -> Plan {

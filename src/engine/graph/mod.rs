@@ -231,6 +231,14 @@ impl GraphNode {
     }
 }
 
+impl Step {
+    /// The partition of that name.
+    #[must_use]
+    pub fn partition(&self, name: &str) -> Option<&Rule> {
+        self.partitions.iter().find(|rule| rule.name == name)
+    }
+}
+
 impl Graph {
     /// The step of that name, if it is one.
     #[must_use]
