@@ -1,9 +1,11 @@
 //! `ApprovalProcess`: binds an event to a workflow.
 
-use super::{NameRef, ReadyStatus};
+use super::{NameRef, ReadyStatus, common::is_default};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// Binds an event to a workflow. metadata.name is the code of the process.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -46,12 +48,23 @@ pub struct ApprovalProcessSpec {
     /// Lowest first, ties by name. Default 500.
     #[serde(default = "default_order")]
     pub order: i32,
+    /// Whether the search ends with this process (`Stop`, the default), or goes on to the next that matches (`Continue`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_match: OnMatch,
     /// What starts the process.
     pub event: ProcessEvent,
+    /// Who asked, for objects that do not carry it: a CEL expression over `object` that yields a username, or a map with
+    /// `username`, `uid`, `groups`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub initiator: Option<String>,
     /// Whom it is about: a CEL expression over `object` and `request` that yields a list of usernames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub subjects: Option<String>,
+    /// Whether one instance is opened for the whole request (`Request`, the default), or one for each of `subjects`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub instance_per: InstancePer,
     /// Which `BusinessRole` it is about: a CEL expression that yields its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
@@ -74,14 +87,227 @@ pub struct ApprovalProcessSpec {
     /// Do not approve: no workflow is opened, and the search ends here. A pending object is left as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip: bool,
+    /// How an approved change is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Execution>,
+    /// Who may pass without approval, with a reason, on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<Bypass>,
 }
 
-/// What starts a process.
+/// Whether other processes are looked at after one that matches.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum OnMatch {
+    /// The first match wins.
+    #[default]
+    Stop,
+    /// The next one that matches is asked too, after this one has approved.
+    Continue,
+}
+
+/// How many instances one request opens.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum InstancePer {
+    /// One.
+    #[default]
+    Request,
+    /// One for each of its subjects.
+    Subject,
+}
+
+/// How an approved change is carried out, and until when.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+pub struct Execution {
+    /// `OnRetry`: the same request of the same requester passes once approved. `Automatic`: the operator repeats it in the name
+    /// of the requester; the installation must allow that. Default: `OnRetry` for what the gate holds, `Automatic` for change
+    /// requests written by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ExecutionMode>,
+    /// How long the approval of a change can be used, such as `24h` (the default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
+    pub valid_for: Option<String>,
+}
+
+/// Who carries out an approved change.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ExecutionMode {
+    /// The requester, by the same request.
+    #[default]
+    OnRetry,
+    /// The operator, in the name of the requester.
+    Automatic,
+}
+
+/// Break-glass.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bypass {
+    /// Whether holders of the verb `bypass` on this process may pass without approval when they give a reason. Their change is
+    /// recorded, and reviewed afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub permission: bool,
+}
+
+/// What starts a process: exactly one of `gate`, `pending`.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.gate) != has(self.pending)")
+    .message("an event is exactly one of gate, pending"))]
 pub struct ProcessEvent {
+    /// Live operations: held back until they are approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateEvent>,
     /// Objects that wait by nature: the outcome is written back to them.
-    pub pending: PendingEvent,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingEvent>,
+}
+
+/// Live operations on the API server, held back by admission until they are approved.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateEvent {
+    /// Which operations. UPDATE is a PUT, every kind of PATCH and server-side apply alike.
+    #[schemars(length(min = 1, max = 3))]
+    pub operations: Vec<Operation>,
+    /// Which resources, as `deployments`; a resource stands for its subresources that change it too. `deployments/scale` is that
+    /// subresource alone.
+    #[schemars(length(min = 1, max = 16))]
+    pub resources: Vec<GroupResources>,
+    /// For UPDATE: only when one of these fields changes, written as `spec.replicas`. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
+    pub fields: Vec<String>,
+    /// Whose operations. Default: everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiators: Option<Initiators>,
+    /// In which namespaces. Default: in all, and outside of them. The operator's own and kube-system are never gated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Namespaces>,
+    /// CEL conditions over `object`, `oldObject`, `operation`, `initiator` and `request`: all must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub match_conditions: Vec<MatchCondition>,
+    /// Fields that are no part of what is approved, as JSON pointers: `/metadata/annotations/example.com~1touched`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = r"^/")))]
+    pub ignore: Vec<String>,
+    /// Fields that nobody is shown and that are stored nowhere, as JSON pointers. The data of Secrets always is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 512), regex(pattern = r"^/")))]
+    pub redact: Vec<String>,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// It is made.
+    #[default]
+    Create,
+    /// It is changed.
+    Update,
+    /// It is removed.
+    Delete,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        })
+    }
+}
+
+/// Whose operations: of any of `users`, `groups`, `serviceAccounts` (all, where none is named), but of none of `exclude`.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Initiators {
+    /// Usernames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    pub users: Vec<String>,
+    /// Groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    pub groups: Vec<String>,
+    /// Service accounts, as `namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512), regex(pattern = r"^[^/]+/[^/]+$")))]
+    pub service_accounts: Vec<String>,
+    /// Whose operations pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Excluded>,
+}
+
+/// Whose operations pass.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Excluded {
+    /// Usernames.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    pub users: Vec<String>,
+    /// Groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    pub groups: Vec<String>,
+    /// Service accounts, as `namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512), regex(pattern = r"^[^/]+/[^/]+$")))]
+    pub service_accounts: Vec<String>,
+}
+
+/// In which namespaces: those of `names`, and those that the selector takes.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.names) != (has(self.matchLabels) || has(self.matchExpressions))")
+    .message("namespaces are given either by names, or by matchLabels and matchExpressions"))]
+pub struct Namespaces {
+    /// By name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    pub names: Vec<String>,
+    /// By labels, all of which must be there. Who may take such a label off a namespace needs the verb `bypass` on the process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// By requirements, all of which must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub match_expressions: Vec<LabelRequirement>,
+}
+
+/// A requirement on a label.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelRequirement {
+    /// The label.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// What is asked of it.
+    pub operator: LabelOperator,
+    /// The values, with In and `NotIn`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    pub values: Vec<String>,
+}
+
+/// What is asked of a label.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum LabelOperator {
+    /// It has one of the values.
+    #[default]
+    In,
+    /// It has none of the values, or is not there.
+    NotIn,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    DoesNotExist,
 }
 
 /// Objects that wait for a decision by nature, such as a `CertificateSigningRequest`.
@@ -98,7 +324,7 @@ pub struct PendingEvent {
     pub match_conditions: Vec<MatchCondition>,
     /// Whose name a certificate request may carry. `Requester` (the default): its common name must be the requester's
     /// username and its organizations among the requester's groups; anything else is denied at once. `Any`: the approvers judge.
-    #[serde(default, skip_serializing_if = "is_requester")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub requested_identity: RequestedIdentity,
 }
 
@@ -134,12 +360,6 @@ pub enum RequestedIdentity {
     Requester,
     /// Whatever the approvers agree to.
     Any,
-}
-
-// serde asks for a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_requester(value: &RequestedIdentity) -> bool {
-    *value == RequestedIdentity::Requester
 }
 
 fn default_order() -> i32 {

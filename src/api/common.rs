@@ -129,6 +129,15 @@ pub struct ReadyStatus {
     pub conditions: Vec<Condition>,
 }
 
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Any JSON, kept as it is.
+pub(super) fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// Free attributes, for conditions and expressions.
 pub(super) fn attributes_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -7,6 +7,7 @@ mod approval_process;
 mod approval_signal;
 mod business_calendar;
 mod business_role;
+mod change_request;
 mod common;
 mod delegation;
 mod identity;
@@ -17,6 +18,7 @@ pub use approval_process::*;
 pub use approval_signal::*;
 pub use business_calendar::*;
 pub use business_role::*;
+pub use change_request::*;
 pub use common::*;
 pub use delegation::*;
 pub use identity::*;
@@ -37,6 +39,7 @@ pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
         (ApprovalProcess::crd(), Value::Null),
         (WorkflowInstance::crd(), workflow_instance::status_default()),
         (ApprovalSignal::crd(), Value::Null),
+        (ChangeRequest::crd(), change_request::status_default()),
         (Identity::crd(), Value::Null),
         (BusinessRole::crd(), Value::Null),
         (Delegation::crd(), Value::Null),

@@ -1,6 +1,6 @@
 //! `WorkflowDefinition`: the graph of who must agree, in which order.
 
-use super::{ApproverSource, ReadyStatus};
+use super::{ApproverSource, ReadyStatus, common::is_default};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -468,10 +468,6 @@ impl From<ReadyStatus> for WorkflowDefinitionStatus {
     fn from(status: ReadyStatus) -> Self {
         Self { conditions: status.conditions, ..Self::default() }
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 fn operand_schema(_: &mut SchemaGenerator) -> Schema {

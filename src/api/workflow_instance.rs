@@ -1,6 +1,7 @@
 //! `WorkflowInstance`: one running approval.
 
-use super::{Actor, Decision, NameRef, NamedApprovers, WorkflowDefinitionSpec, attributes_schema};
+use super::common::any_object;
+use super::{Actor, Decision, NameRef, NamedApprovers, Operation, WorkflowDefinitionSpec, attributes_schema};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -26,6 +27,7 @@ use std::fmt;
     selectable = ".spec.workflowRef.name",
     selectable = ".spec.processRef.name",
     selectable = ".spec.initiator.username",
+    selectable = ".spec.changeRef.name",
     selectable = ".status.step",
     selectable = ".status.outcome",
     printcolumn(name = "Workflow", type_ = "string", json_path = ".spec.workflowRef.name"),
@@ -88,6 +90,34 @@ pub struct WorkflowInstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "object_schema")]
     pub object: Option<Value>,
+    /// The object as it was before the change. Set by the operator alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub old_object: Option<Value>,
+    /// What is to be done to the object. Set by the operator alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// The change request that it was opened for. Set by the operator alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_ref: Option<ChangeRef>,
+}
+
+/// A change of a `ChangeRequest` of the same namespace.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeRef {
+    /// metadata.name of the request.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// metadata.uid of the request.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+    /// The change, by name.
+    #[schemars(length(min = 1, max = 63))]
+    pub change: String,
+    /// Whether the change was made before anybody was asked: this looks at it afterwards, and decides nothing about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review: bool,
 }
 
 /// Where the instance stands. Never holds comments or fields.

@@ -107,7 +107,10 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
         return Ok(Action::await_change());
     };
     let faults = match decoded {
-        Ok(requested) => csr::foreign_identity(&csr, &requested, process.spec.event.pending.requested_identity),
+        Ok(requested) => {
+            let allowed = process.spec.event.pending.as_ref().map(|pending| pending.requested_identity);
+            csr::foreign_identity(&csr, &requested, allowed.unwrap_or_default())
+        }
         Err(why) => vec![why],
     };
     if !faults.is_empty() {

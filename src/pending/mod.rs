@@ -67,7 +67,7 @@ pub fn select(candidates: &[Candidate<'_>], group: &str, resource: &str, input: 
 /// # Errors
 /// The condition that cannot be told, and why.
 pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &Value) -> Result<bool, String> {
-    let pending = &spec.event.pending;
+    let Some(pending) = &spec.event.pending else { return Ok(false) };
     if !pending.resources.iter().any(|resources| covers(resources, group, resource)) {
         return Ok(false);
     }
@@ -128,8 +128,8 @@ pub fn about(spec: &ApprovalProcessSpec, input: &Value) -> Result<About, String>
 /// What is wrong with a process by itself.
 #[must_use]
 pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
-    let pending = &spec.event.pending;
     let mut faults = Vec::new();
+    let Some(pending) = &spec.event.pending else { return faults };
     for (position, resources) in pending.resources.iter().enumerate() {
         for group in &resources.api_groups {
             for resource in &resources.resources {
@@ -181,7 +181,7 @@ mod tests {
         ApprovalProcessSpec {
             order,
             skip,
-            event: ProcessEvent { pending },
+            event: ProcessEvent { pending: Some(pending), ..ProcessEvent::default() },
             workflow_ref: (!skip).then(|| NameRef { name: "any".to_owned() }),
             ..ApprovalProcessSpec::default()
         }
