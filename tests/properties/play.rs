@@ -68,6 +68,7 @@ impl<'s> Play<'s> {
             snapshot: true,
             proof: Proof::Since(CREATED_AT - 10),
             object: Object::None,
+            performed: None,
             now: CREATED_AT,
             lag: 0,
             status: WorkflowInstanceStatus::default(),
@@ -246,6 +247,7 @@ impl<'s> Play<'s> {
             settings: &self.settings,
             proof: &self.proof,
             object: self.object.clone(),
+            performed: None,
             now: Timestamp::from_second(self.now).expect("a time"),
         })
     }

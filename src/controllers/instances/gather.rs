@@ -89,6 +89,7 @@ impl Gathered {
             settings: &context.options.settings,
             proof: &self.proof,
             object: self.object.clone(),
+            performed: None,
             now: context.clock.now(),
         })
     }
