@@ -68,7 +68,6 @@ impl<'s> Play<'s> {
             snapshot: true,
             proof: Proof::Since(CREATED_AT - 10),
             object: Object::None,
-            performed: None,
             now: CREATED_AT,
             lag: 0,
             status: WorkflowInstanceStatus::default(),
