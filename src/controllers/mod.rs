@@ -16,6 +16,8 @@ pub mod pending;
 pub mod readiness;
 pub mod revisions;
 
+use crate::activities::Activities;
+use crate::activities::endpoints::Endpoints;
 use crate::api::{ApprovalProcess, WorkflowDefinition};
 use crate::engine::Settings;
 use crate::proof::Prover;
@@ -48,6 +50,8 @@ pub struct Options {
     pub settings: Settings,
     /// How often the signals of deleted instances are swept.
     pub sweep_interval: Duration,
+    /// What activities may call.
+    pub endpoints: Endpoints,
 }
 
 /// Why an operator cannot run.
@@ -81,6 +85,8 @@ pub struct Context {
     pub processes: Store<ApprovalProcess>,
     /// Certificate signing requests.
     pub requests: Store<CertificateSigningRequest>,
+    /// Carries activities out.
+    pub activities: Activities,
     /// Snapshots of definitions.
     pub revisions: Revisions,
     /// Told when a definition comes, changes or goes.
@@ -160,6 +166,12 @@ pub async fn run(
     let (directory, people) = Directory::observe(&client, &synced);
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
+        activities: Activities::new(
+            client.clone(),
+            &options.namespace,
+            &options.operator_username,
+            options.endpoints.clone(),
+        ),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
         running: Mutex::default(),

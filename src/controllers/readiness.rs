@@ -8,8 +8,8 @@ use crate::api::{
 };
 use crate::calendar::Calendar;
 use crate::diagram::{self, Drawing};
-use crate::directory::Snapshot;
-use crate::engine::graph::{Graph, check, compile, supplied, warnings};
+use crate::engine::activity::Home;
+use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
 use crate::pending;
@@ -64,7 +64,7 @@ partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, Bus
 
 impl Checked for WorkflowDefinition {
     fn faults(&self, context: &Context) -> Vec<String> {
-        compiled(self, &context.directory.snapshot()).1
+        compiled(self, context).1
     }
 
     fn describe(&mut self, context: &Context) {
@@ -107,15 +107,28 @@ impl Checked for BusinessRole {
 }
 
 /// A definition compiled, if it can be, and what is wrong with it in this directory.
-fn compiled(definition: &WorkflowDefinition, directory: &Snapshot) -> (Option<Graph>, Vec<String>) {
+fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph>, Vec<String>) {
     let (graph, faults) = match compile(&definition.spec) {
         Ok(graph) => {
-            let faults = check(&graph, directory);
+            let mut faults = check(&graph, &context.directory.snapshot());
+            faults.extend(out_of_place(&graph, context));
             (Some(graph), faults)
         }
         Err(faults) => (None, faults),
     };
     (graph, faults.iter().map(ToString::to_string).collect())
+}
+
+/// What is wrong with the actions of a definition in this installation.
+fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
+    let options = &context.options;
+    let home = Home { namespace: &options.namespace, username: &options.operator_username };
+    let endpoints = options.endpoints.names();
+    let found = graph.actions().filter_map(|(name, act)| {
+        let (field, message) = act.work.misfits(home, &endpoints)?;
+        Some(Fault { place: format!("spec.nodes[{name}].action{field}"), message })
+    });
+    found.collect()
 }
 
 /// What is wrong with a process, and with the workflow that it names.
@@ -129,7 +142,7 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 workflow.name
             )),
             Some(definition) => {
-                let (graph, inside) = compiled(&definition, &context.directory.snapshot());
+                let (graph, inside) = compiled(&definition, context);
                 faults.extend(graph.iter().flat_map(|graph| unsupplied(&process.spec, &workflow.name, graph)));
                 if !inside.is_empty() {
                     let inside = inside.join("; ");
