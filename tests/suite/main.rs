@@ -10,7 +10,9 @@ mod attacks;
 mod bad_input;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod collections;
 mod language;
+mod pending;
 mod requests;
 mod scene;
 
@@ -31,9 +33,14 @@ struct Cluster {
 impl Cluster {
     /// Starts a cluster that nobody else uses. It ends when dropped.
     async fn start(mutating: bool) -> Self {
+        Self::start_with(mutating, &[]).await
+    }
+
+    /// The same with values of the chart, as `helm --set` takes them.
+    async fn start_with(mutating: bool, values: &[&str]) -> Self {
         let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
-        plane.install_chart(&["deployment.enabled=false"]).await.unwrap();
+        plane.install_chart(&[&["deployment.enabled=false"], values].concat()).await.unwrap();
         plane.apply(RIGHTS).await.unwrap().ok().unwrap();
         let operator = Self::spawn_operator(&plane).await;
         Self { operator, plane, mutating }

@@ -4,7 +4,7 @@
 //! - `signals`: the signals without verdict
 //! - `gather`: the facts of one instance
 //! - `rights`: what the authorizer says of the senders of signals
-//! - `apply`: carries out a plan
+//! - `apply`: carries out a plan; `objects`: sees and writes objects of any kind
 //! - [`sweep`]: deletes the signals of deleted instances
 //!
 //! One instance is never worked on twice at the same time; what changes meanwhile brings it back.
@@ -12,6 +12,7 @@
 mod apply;
 mod gather;
 mod live;
+mod objects;
 mod rights;
 mod signals;
 pub mod sweep;
@@ -86,10 +87,10 @@ pub enum Error {
         source: kube::Error,
     },
     /// The object could not be read or written.
-    #[error("CertificateSigningRequest {name}: {source}")]
+    #[error("{object}: {source}")]
     Object {
         /// The object.
-        name: String,
+        object: String,
         /// Why.
         source: kube::Error,
     },
@@ -100,6 +101,14 @@ pub enum Error {
         name: String,
         /// Its signer.
         signer: String,
+        /// What the API server says.
+        message: String,
+    },
+    /// The operator may not write to objects of that kind.
+    #[error("{object}: {message}; see the chart values pending.resources and certificates.issuers")]
+    MayNotWrite {
+        /// The object.
+        object: String,
         /// What the API server says.
         message: String,
     },
@@ -281,7 +290,9 @@ fn give_up_for_now(live: Arc<Live>, error: &Error, instances: Arc<Instances>) ->
     let failures = instances.failed(&key_of(&live));
     // Somebody has to mend these: say so where they look, once.
     let reason = match error {
-        Error::MayNotDecide { .. } | Error::WriteBackRefused { .. } => Some("WriteBackFailed"),
+        Error::MayNotDecide { .. } | Error::MayNotWrite { .. } | Error::WriteBackRefused { .. } => {
+            Some("WriteBackFailed")
+        }
         Error::TooLarge { .. } => Some("TooLarge"),
         _ => None,
     };
