@@ -84,45 +84,14 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
     Ok(true)
 }
 
-/// What a request is about, as its process says.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct About {
-    /// Whom, by username; none where the process does not say.
-    pub subjects: Option<Vec<String>>,
-    /// Which role.
-    pub role: Option<String>,
-    /// The superior role.
-    pub superior_role: Option<String>,
-    /// The subrole.
-    pub sub_role: Option<String>,
-    /// Who else may not decide.
-    pub exclude_approvers: Vec<String>,
-}
+pub use crate::change::about::About;
 
 /// What a request is about.
 ///
 /// # Errors
 /// The expression that does not yield it, and why.
 pub fn about(spec: &ApprovalProcessSpec, input: &Value) -> Result<About, String> {
-    let input = Input { variables: input.as_object().cloned().unwrap_or_default(), ..Input::default() };
-    let list = |field: &str, source: &Option<String>| {
-        let told = |source: &String| Expression::compile(source, &SCOPE).and_then(|compiled| compiled.strings(&input));
-        source.as_ref().map(told).transpose().map_err(|why| format!("spec.{field}: {why}"))
-    };
-    let one = |field: &str, source: &Option<String>| {
-        let told = |source: &String| match Expression::compile(source, &SCOPE)?.evaluate(&input)? {
-            Value::String(name) if !name.is_empty() => Ok(name),
-            other => Err(format!("it yields {other}, not the name of a role")),
-        };
-        source.as_ref().map(told).transpose().map_err(|why| format!("spec.{field}: {why}"))
-    };
-    Ok(About {
-        subjects: list("subjects", &spec.subjects)?,
-        role: one("role", &spec.role)?,
-        superior_role: one("superiorRole", &spec.superior_role)?,
-        sub_role: one("subRole", &spec.sub_role)?,
-        exclude_approvers: list("excludeApprovers", &spec.exclude_approvers)?.unwrap_or_default(),
-    })
+    crate::change::about::about(spec, &SCOPE, input)
 }
 
 /// What is wrong with a process by itself.
@@ -147,17 +116,7 @@ pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
             faults.push(format!("spec.event.pending.matchConditions[{}].expression: {why}", condition.name));
         }
     }
-    for (field, source) in [
-        ("subjects", &spec.subjects),
-        ("role", &spec.role),
-        ("superiorRole", &spec.superior_role),
-        ("subRole", &spec.sub_role),
-        ("excludeApprovers", &spec.exclude_approvers),
-    ] {
-        if let Some(Err(why)) = source.as_ref().map(|source| Expression::compile(source, &SCOPE)) {
-            faults.push(format!("spec.{field}: {why}"));
-        }
-    }
+    faults.extend(crate::change::about::faults(spec, &SCOPE));
     faults
 }
 
