@@ -41,6 +41,9 @@ pub struct Arguments {
     /// How often the signals of deleted instances are swept.
     #[arg(long, env = "QUORATE_SWEEP_INTERVAL", default_value = "1h")]
     sweep_interval: SignedDuration,
+    /// Whether approved changes are carried out in the name of their requesters.
+    #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
+    execution_automatic: bool,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -96,6 +99,8 @@ impl Arguments {
             namespace: self.namespace.clone(),
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
             sweep_interval,
+            automatic: self.execution_automatic,
+            digest_key: Vec::new(),
         })
     }
 }

@@ -47,7 +47,11 @@ pub async fn send(call: &Call, actor: &Actor, dry_run: bool, context: &Context) 
         query.push("dryRun=All".to_owned());
     }
     let request = Request::builder().method(call.method.clone()).uri(format!("{}?{}", call.path, query.join("&")));
-    let body = if call.body.is_null() { Vec::new() } else { serde_json::to_vec(&call.body).map_err(kube::Error::SerdeError)? };
+    let body = if call.body.is_null() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(&call.body).map_err(kube::Error::SerdeError)?
+    };
     let mut request = request.header("Content-Type", call.content_type).body(body).map_err(kube::Error::HttpError)?;
     impersonate(&mut request, actor)?;
     let answer = tokio::time::timeout(PATIENCE, context.client.request::<Value>(request)).await;
@@ -56,7 +60,8 @@ pub async fn send(call: &Call, actor: &Actor, dry_run: bool, context: &Context) 
 
 /// Names the user in the headers. Of a service account the server knows the groups itself, and takes no others.
 fn impersonate(request: &mut Request<Vec<u8>>, actor: &Actor) -> kube::Result<()> {
-    let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).map_err(|error| kube::Error::HttpError(error.into()));
+    let value =
+        |text: &str| HeaderValue::from_bytes(text.as_bytes()).map_err(|error| kube::Error::HttpError(error.into()));
     let headers = request.headers_mut();
     headers.insert("Impersonate-User", value(&actor.username)?);
     if actor.username.starts_with("system:serviceaccount:") {

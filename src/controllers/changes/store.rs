@@ -51,9 +51,11 @@ impl ChangeStore {
     pub fn standing_for(&self, username: &str, digest: &str, base: &str) -> Vec<Arc<ChangeRequest>> {
         self.find(|request| {
             request.spec.requester.as_ref().is_some_and(|requester| requester.username == username)
-                && request.status.iter().flat_map(|status| &status.changes).any(|change| {
-                    change.held.as_ref().is_some_and(|held| held.digest == digest && held.base == base)
-                })
+                && request
+                    .status
+                    .iter()
+                    .flat_map(|status| &status.changes)
+                    .any(|change| change.held.as_ref().is_some_and(|held| held.digest == digest && held.base == base))
         })
     }
 
