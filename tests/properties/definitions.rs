@@ -239,18 +239,12 @@ pub fn definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
 /// Any action that somebody might write.
 fn any_action() -> impl Strategy<Value = Action> {
     let text = select(&["", "x", "${", "${object.a}", "${'}'}", "https://x", "../x", "quorate.dev/v1alpha1"][..]);
-    let action =
-        (text.clone(), text, weighted(0.5, select(&["5s", "0s", "soon"][..]))).prop_map(|(one, two, timeout)| {
-            let target = TargetObject { api_version: one.to_owned(), kind: two.to_owned(), ..TargetObject::default() };
-            let http = HttpAction { endpoint: two.to_owned(), body: Some(one.to_owned()), ..HttpAction::default() };
-            let delete = (two != "x").then_some(DeleteAction { target });
-            Action {
-                http: (one != "x").then_some(http),
-                delete,
-                timeout: timeout.map(str::to_owned),
-                ..Action::default()
-            }
-        })
+    (text.clone(), text, weighted(0.5, select(&["5s", "0s", "soon"][..]))).prop_map(|(one, two, timeout)| {
+        let target = TargetObject { api_version: one.to_owned(), kind: two.to_owned(), ..TargetObject::default() };
+        let http = HttpAction { endpoint: two.to_owned(), body: Some(one.to_owned()), ..HttpAction::default() };
+        let delete = (two != "x").then_some(DeleteAction { target });
+        Action { http: (one != "x").then_some(http), delete, timeout: timeout.map(str::to_owned), ..Action::default() }
+    })
 }
 
 /// Anything that serde reads.
