@@ -3,6 +3,7 @@
 //! - [`directory`]: the directory's Snapshot, kept up to date
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
 //! - [`delegations`]: the proof of who delegates, once for each delegation
+//! - [`kinds`]: the kinds that processes name: served, allowed, watched
 //! - [`pending`]: opens instances for objects that wait
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
@@ -12,6 +13,7 @@
 pub mod delegations;
 pub mod directory;
 pub mod instances;
+pub mod kinds;
 pub mod pending;
 pub mod readiness;
 pub mod revisions;
@@ -28,6 +30,7 @@ use crate::runtime::watch::{Changes, Synced, observe};
 use directory::Directory;
 use futures::StreamExt;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kinds::Kinds;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -99,6 +102,10 @@ pub struct Context {
     pub running_changes: Changes,
     /// Why requests are held, by uid, as far as it was told.
     pub held: Mutex<HashMap<String, String>>,
+    /// The same for objects of other kinds.
+    pub held_objects: Mutex<HashMap<String, String>>,
+    /// The kinds that processes name.
+    pub kinds: Arc<Kinds>,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -164,6 +171,7 @@ pub async fn run(
     let request_stream =
         crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part(), |_| false);
     let (directory, people) = Directory::observe(&client, &synced);
+    let (kinds, touched) = Kinds::new(client.clone());
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
         activities: Activities::new(
@@ -177,6 +185,8 @@ pub async fn run(
         running: Mutex::default(),
         running_changes: Changes::default(),
         held: Mutex::default(),
+        held_objects: Mutex::default(),
+        kinds: Arc::new(kinds),
         synced,
         clock,
         prover: Arc::new(prover),
@@ -191,6 +201,7 @@ pub async fn run(
     });
 
     let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
+    let objects = futures::stream::select(objects, touched);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
     let loops = async {
         tokio::join!(
@@ -201,6 +212,7 @@ pub async fn run(
             readiness::calendars(context.clone(), people.calendars, &stop),
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
+            kinds::run(context.clone(), &stop),
             instance_loop,
         );
     };

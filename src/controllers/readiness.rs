@@ -134,6 +134,7 @@ fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
 /// What is wrong with a process, and with the workflow that it names.
 pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
+    faults.extend(context.kinds.faults(&process.spec));
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
         match found {
@@ -195,6 +196,7 @@ pub async fn processes(
 ) {
     let triggers =
         futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
+    let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(Duration::from_millis(20)));
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
 
@@ -247,6 +249,7 @@ async fn keep<K: Checked + Send + Sync + 'static>(
 
 async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<Action, kube::Error> {
     context.synced.wait().await;
+    context.kinds.looked.wait().await;
     let faults = object.faults(&context);
     let mut fresh = (*object).clone();
     let generation = object.meta().generation;

@@ -10,7 +10,9 @@ mod attacks;
 mod bad_input;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod collections;
 mod language;
+mod pending;
 mod requests;
 mod scene;
 

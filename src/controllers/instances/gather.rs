@@ -10,7 +10,7 @@ use crate::engine::activity::Performed;
 use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
 use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, advance};
-use crate::pending::csr;
+use crate::pending::{Nature, csr};
 use crate::proof::Stamped;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::ListParams;
@@ -268,6 +268,14 @@ async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
     let Some(object) = &parsed.instance.spec.object else {
         return Ok(Object::None);
     };
+    // Whatever enters or leaves a collection waits for nothing.
+    let process = super::objects::process_of(parsed, context).await?;
+    if process.is_some_and(|process| process.event.collection.is_some()) {
+        return Ok(Object::None);
+    }
+    if Nature::of_object(object) != Nature::Certificate {
+        return super::objects::observe(parsed, object, context).await;
+    }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let watched = context.requests.get(&ObjectRef::<CertificateSigningRequest>::new(name));
     let seen = csr::observe(&parsed.instance, watched.as_deref());
@@ -277,6 +285,9 @@ async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
         return Ok(seen);
     }
     let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());
-    let read = api.get_opt(name).await.map_err(|source| Error::Object { name: name.to_owned(), source })?;
+    let read = api
+        .get_opt(name)
+        .await
+        .map_err(|source| Error::Object { object: format!("CertificateSigningRequest {name}"), source })?;
     Ok(csr::observe(&parsed.instance, read.as_ref()))
 }

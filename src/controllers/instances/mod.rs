@@ -4,7 +4,7 @@
 //! - `signals`: the signals without verdict
 //! - `gather`: the facts of one instance
 //! - `rights`: what the authorizer says of the senders of signals
-//! - `apply`: carries out a plan
+//! - `apply`: carries out a plan; `objects`: sees and writes objects of any kind
 //! - `doings`: activities under way
 //! - [`sweep`]: deletes the signals of deleted instances
 //!
@@ -14,6 +14,7 @@ mod apply;
 mod doings;
 mod gather;
 mod live;
+mod objects;
 mod rights;
 mod signals;
 pub mod sweep;
@@ -89,10 +90,10 @@ pub enum Error {
         source: kube::Error,
     },
     /// The object could not be read or written.
-    #[error("CertificateSigningRequest {name}: {source}")]
+    #[error("{object}: {source}")]
     Object {
         /// The object.
-        name: String,
+        object: String,
         /// Why.
         source: kube::Error,
     },
@@ -103,6 +104,14 @@ pub enum Error {
         name: String,
         /// Its signer.
         signer: String,
+        /// What the API server says.
+        message: String,
+    },
+    /// The operator may not write to objects of that kind.
+    #[error("{object}: {message}; see the chart values pending.resources and certificates.issuers")]
+    MayNotWrite {
+        /// The object.
+        object: String,
         /// What the API server says.
         message: String,
     },
@@ -286,7 +295,9 @@ fn give_up_for_now(live: Arc<Live>, error: &Error, instances: Arc<Instances>) ->
     let failures = instances.failed(&key_of(&live));
     // Somebody has to mend these: say so where they look, once.
     let reason = match error {
-        Error::MayNotDecide { .. } | Error::WriteBackRefused { .. } => Some("WriteBackFailed"),
+        Error::MayNotDecide { .. } | Error::MayNotWrite { .. } | Error::WriteBackRefused { .. } => {
+            Some("WriteBackFailed")
+        }
         Error::TooLarge { .. } => Some("TooLarge"),
         _ => None,
     };
