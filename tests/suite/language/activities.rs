@@ -334,12 +334,9 @@ fn job(namespace: &str) -> Value {
 
 /// The Job of an instance, once it is there.
 async fn job_of(scene: &Scene<'_>, instance: &WorkflowInstance) -> Job {
-    let name = scene
-        .until(instance, "it has a Job", |status| status.steps[0].job.is_some())
-        .await
-        .status
-        .and_then(|status| status.steps[0].job.clone())
-        .unwrap();
+    let named = |status: &WorkflowInstanceStatus| status.steps.first().and_then(|visit| visit.job.clone());
+    let found = scene.until(instance, "it has a Job", |status| named(status).is_some()).await;
+    let name = found.status.as_ref().and_then(named).unwrap();
     scene.admin.sees::<Job>().get(&name).await.unwrap()
 }
 
