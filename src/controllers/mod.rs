@@ -5,11 +5,13 @@
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`kinds`]: the kinds that processes name: served, allowed, watched
 //! - [`pending`]: opens instances for objects that wait
+//! - [`collections`]: opens instances for objects that enter or leave a collection
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
+pub mod collections;
 pub mod delegations;
 pub mod directory;
 pub mod instances;
@@ -25,6 +27,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
 use crate::runtime::telemetry::{Metrics, Readiness, word};
 use crate::runtime::watch::{Changes, Synced, observe};
+use collections::Collections;
 use directory::Directory;
 use futures::StreamExt;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -51,6 +54,8 @@ pub struct Options {
     pub settings: Settings,
     /// How often the signals of deleted instances are swept.
     pub sweep_interval: Duration,
+    /// The most objects that one collection may have.
+    pub collection_limit: usize,
 }
 
 /// Why an operator cannot run.
@@ -100,6 +105,8 @@ pub struct Context {
     pub held_objects: Mutex<HashMap<String, String>>,
     /// The kinds that processes name.
     pub kinds: Arc<Kinds>,
+    /// What is wrong with collections.
+    pub collections: Collections,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -175,6 +182,7 @@ pub async fn run(
         held: Mutex::default(),
         held_objects: Mutex::default(),
         kinds: Arc::new(kinds),
+        collections: Collections::default(),
         synced,
         clock,
         prover: Arc::new(prover),
@@ -201,6 +209,7 @@ pub async fn run(
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
+            collections::run(context.clone(), &stop),
             instance_loop,
         );
     };

@@ -12,7 +12,7 @@ use crate::directory::Snapshot;
 use crate::engine::graph::{Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
-use crate::pending;
+use crate::{collection, pending};
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
@@ -84,7 +84,9 @@ impl Checked for WorkflowDefinition {
 
 impl Checked for ApprovalProcess {
     fn faults(&self, context: &Context) -> Vec<String> {
-        process_faults(self, context)
+        let mut faults = process_faults(self, context);
+        faults.extend(context.collections.fault(&self.uid().unwrap_or_default()));
+        faults
     }
 }
 
@@ -121,6 +123,7 @@ fn compiled(definition: &WorkflowDefinition, directory: &Snapshot) -> (Option<Gr
 /// What is wrong with a process, and with the workflow that it names.
 pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
+    faults.extend(collection::faults(&process.spec));
     faults.extend(context.kinds.faults(&process.spec));
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
@@ -183,7 +186,9 @@ pub async fn processes(
 ) {
     let triggers =
         futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
-    let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(Duration::from_millis(20)));
+    let kinds = context.kinds.changes.bursts(Duration::from_millis(20));
+    let kinds = futures::stream::select(kinds, context.collections.changes.bursts(Duration::ZERO));
+    let triggers = futures::stream::select(triggers, kinds);
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
 

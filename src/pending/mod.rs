@@ -14,6 +14,7 @@ pub mod write_back;
 
 use crate::api::{Actor, ApprovalProcessSpec, GroupResources, InstancePer, OnMatch, PendingEvent, WorkflowInstance};
 use crate::cel::{Expression, Input, Scope};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -138,19 +139,25 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
 }
 
 /// What a request is about, as its process says.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct About {
     /// Who asked.
     pub initiator: Actor,
     /// Whom, by username; none where the process does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subjects: Option<Vec<String>>,
     /// Which role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// The superior role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superior_role: Option<String>,
     /// The subrole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_role: Option<String>,
     /// Who else may not decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_approvers: Vec<String>,
 }
 

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// How often the signals of deleted instances are swept.
     #[arg(long, env = "QUORATE_SWEEP_INTERVAL", default_value = "1h")]
     sweep_interval: SignedDuration,
+    /// The most objects that one collection may have.
+    #[arg(long, env = "QUORATE_COLLECTION_LIMIT", default_value_t = 5000)]
+    collection_limit: usize,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -96,6 +99,7 @@ impl Arguments {
             namespace: self.namespace.clone(),
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
             sweep_interval,
+            collection_limit: self.collection_limit,
         })
     }
 }
