@@ -2,20 +2,27 @@
 
 use crate::api::ApprovalProcessSpec;
 use crate::cel::{Expression, Input, Scope};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What a request is about, as its process says.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct About {
     /// Whom, by username; none where the process does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subjects: Option<Vec<String>>,
     /// Which role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// The superior role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superior_role: Option<String>,
     /// The subrole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_role: Option<String>,
     /// Who else may not decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_approvers: Vec<String>,
 }
 

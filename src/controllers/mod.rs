@@ -6,12 +6,14 @@
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`kinds`]: the kinds that processes name: served, allowed, watched
 //! - [`pending`]: opens instances for objects that wait
+//! - [`collections`]: opens instances for objects that enter or leave a collection
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
 pub mod changes;
+pub mod collections;
 pub mod delegations;
 pub mod directory;
 pub mod instances;
@@ -30,6 +32,7 @@ use crate::runtime::events::Events;
 use crate::runtime::telemetry::{Metrics, Readiness, word};
 use crate::runtime::watch::{Changes, Synced, observe, observe_compact};
 use changes::store::{self, ChangeStore};
+use collections::Collections;
 use directory::Directory;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -63,6 +66,8 @@ pub struct Options {
     pub automatic: bool,
     /// The key by which what nobody may see is hashed.
     pub digest_key: Vec<u8>,
+    /// The most objects that one collection may have.
+    pub collection_limit: usize,
 }
 
 /// Why an operator cannot run.
@@ -118,6 +123,8 @@ pub struct Context {
     pub held_objects: Mutex<HashMap<String, String>>,
     /// The kinds that processes name.
     pub kinds: Arc<Kinds>,
+    /// What is wrong with collections.
+    pub collections: Collections,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -202,6 +209,7 @@ pub async fn run(
         held: Mutex::default(),
         held_objects: Mutex::default(),
         kinds: Arc::new(kinds),
+        collections: Collections::default(),
         synced,
         clock,
         prover: Arc::new(prover),
@@ -233,6 +241,7 @@ pub async fn run(
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
             changes::run(context.clone(), change_stream, changes_woken, &stop),
+            collections::run(context.clone(), &stop),
             instance_loop,
         );
     };

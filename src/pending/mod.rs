@@ -14,6 +14,7 @@ pub mod write_back;
 
 use crate::api::{Actor, ApprovalProcessSpec, GroupResources, InstancePer, OnMatch, PendingEvent, WorkflowInstance};
 use crate::cel::{Expression, Input, Scope};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -140,11 +141,12 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
 pub use crate::change::about::About;
 
 /// Who asked, and for what.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Asked {
     /// Who.
     pub initiator: Actor,
     /// What it is about.
+    #[serde(flatten)]
     pub about: About,
 }
 

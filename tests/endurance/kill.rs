@@ -113,6 +113,7 @@ impl InProcess {
                 endpoints: quorate::activities::endpoints::Endpoints::default(),
                 automatic: false,
                 digest_key: Vec::new(),
+                collection_limit: 5000,
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;

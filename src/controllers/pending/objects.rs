@@ -162,8 +162,7 @@ fn tell_held(object: &DynamicObject, value: &Value, process: &str, why: &str, ki
 async fn deny(object: &DynamicObject, value: &Value, faults: &[String], kind: &Kind) -> Result<Action, Error> {
     let context = &kind.context;
     let why = format!("nobody was asked: {}", faults.join("; "));
-    let now = context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let written = bind(cert_manager::written(value, Outcome::Rejected, &why, &now), value);
+    let written = bind(cert_manager::written(value, Outcome::Rejected, &why, context.clock.now()), value);
     let api = kind.served.within(object.namespace().as_deref(), &context.client);
     match send(&api, &object.name_any(), &written).await {
         Ok(()) => {
