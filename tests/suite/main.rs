@@ -48,7 +48,13 @@ impl Cluster {
 
     /// Starts an operator and waits until it is ready.
     async fn spawn_operator(plane: &ControlPlane) -> Operator {
+        Self::spawn_operator_with(plane, &[]).await
+    }
+
+    /// The same with arguments.
+    async fn spawn_operator_with(plane: &ControlPlane, arguments: &[&str]) -> Operator {
         let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
+        options.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         options.environment.push(("QUORATE_LOG".into(), "info,quorate=debug,kube_runtime=debug".into()));
         let operator = Operator::spawn(plane, options).await.unwrap();
         operator.wait_ready().await.unwrap();
