@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The most expressions of one template.
-pub const MAX_EXPRESSIONS: usize = 64;
+pub const MAX_EXPRESSIONS: usize = 32;
 
 /// The largest result, as JSON, in bytes.
 pub const MAX_RENDERED: usize = 256 * 1024;
@@ -320,7 +320,7 @@ mod tests {
             (json!({"a": "${'x}"}), ".a", "a string is never closed"),
             (json!({"a": "${}"}), ".a", "syntax error"),
             (json!({"${object.n}": 1}), ".${object.n}", "the name of a field cannot be an expression"),
-            (json!(vec!["${1}"; MAX_EXPRESSIONS + 1]), "", "at most 64 are allowed"),
+            (json!(vec!["${1}"; MAX_EXPRESSIONS + 1]), "", "at most 32 are allowed"),
         ] {
             let faults = compiled(&written).expect_err("refused");
             assert_eq!(faults[0].place, place, "{faults:?}");

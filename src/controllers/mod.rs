@@ -2,6 +2,7 @@
 //!
 //! - [`directory`]: the directory's Snapshot, kept up to date
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
+//! - [`changes`]: moves change requests
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`kinds`]: the kinds that processes name: served, allowed, watched
 //! - [`pending`]: opens instances for objects that wait
@@ -11,6 +12,7 @@
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
+pub mod changes;
 pub mod collections;
 pub mod delegations;
 pub mod directory;
@@ -20,16 +22,20 @@ pub mod pending;
 pub mod readiness;
 pub mod revisions;
 
-use crate::api::{ApprovalProcess, WorkflowDefinition};
+use crate::activities::Activities;
+use crate::activities::endpoints::Endpoints;
+use crate::api::{ApprovalProcess, ChangeRequest, WorkflowDefinition};
 use crate::engine::Settings;
 use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
 use crate::runtime::telemetry::{Metrics, Readiness, word};
-use crate::runtime::watch::{Changes, Synced, observe};
+use crate::runtime::watch::{Changes, Synced, observe, observe_compact};
+use changes::store::{self, ChangeStore};
 use collections::Collections;
 use directory::Directory;
 use futures::StreamExt;
+use futures::channel::mpsc;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kinds::Kinds;
 use kube::runtime::controller::Action;
@@ -56,6 +62,12 @@ pub struct Options {
     pub sweep_interval: Duration,
     /// The most objects that one collection may have.
     pub collection_limit: usize,
+    /// What activities may call.
+    pub endpoints: Endpoints,
+    /// Whether the operator may carry changes out in the name of their requesters.
+    pub automatic: bool,
+    /// The key by which what nobody may see is hashed.
+    pub digest_key: Vec<u8>,
 }
 
 /// Why an operator cannot run.
@@ -66,8 +78,8 @@ pub enum Error {
     Proof(#[from] crate::proof::Error),
 }
 
-/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, instances, signals.
-const WATCHES: usize = 9;
+/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, change requests, instances, signals.
+const WATCHES: usize = 10;
 
 /// What every controller shares.
 pub struct Context {
@@ -89,6 +101,12 @@ pub struct Context {
     pub processes: Store<ApprovalProcess>,
     /// Certificate signing requests.
     pub requests: Store<CertificateSigningRequest>,
+    /// Carries activities out.
+    pub activities: Activities,
+    /// Change requests.
+    pub changes: ChangeStore,
+    /// Takes the change requests whose instances changed.
+    pub change_wakes: mpsc::UnboundedSender<instances::Key>,
     /// Snapshots of definitions.
     pub revisions: Revisions,
     /// Told when a definition comes, changes or goes.
@@ -171,10 +189,19 @@ pub async fn run(
         watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
     let request_stream =
         crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part(), |_| false);
+    let (watched, change_stream) =
+        observe_compact::<ChangeRequest>(&client, &Changes::default(), &synced, |_| false, store::compact);
+    let (change_wakes, changes_woken) = mpsc::unbounded();
     let (directory, people) = Directory::observe(&client, &synced);
     let (kinds, touched) = Kinds::new(client.clone());
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
+        activities: Activities::new(
+            client.clone(),
+            &options.namespace,
+            &options.operator_username,
+            options.endpoints.clone(),
+        ),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
         running: Mutex::default(),
@@ -190,6 +217,8 @@ pub async fn run(
         definitions,
         processes,
         requests,
+        changes: ChangeStore::new(watched),
+        change_wakes,
         definition_changes,
         process_changes,
         metrics: metrics.clone(),
@@ -198,6 +227,8 @@ pub async fn run(
 
     let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
     let objects = futures::stream::select(objects, touched);
+    let (change_stream, held) = changes::tell_instances(change_stream);
+    let objects = futures::stream::select(objects, held);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
     let loops = async {
         tokio::join!(
@@ -210,6 +241,7 @@ pub async fn run(
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
             collections::run(context.clone(), &stop),
+            changes::run(context.clone(), change_stream, changes_woken, &stop),
             instance_loop,
         );
     };

@@ -3,13 +3,13 @@
 
 use super::{Context, backoff, drive};
 use crate::api::{
-    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, Identity, Says, WorkflowDefinition,
-    set_condition,
+    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, ExecutionMode, Identity, Says,
+    WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
 use crate::diagram::{self, Drawing};
-use crate::directory::Snapshot;
-use crate::engine::graph::{Graph, check, compile, supplied, warnings};
+use crate::engine::activity::Home;
+use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
 use crate::{collection, pending};
@@ -64,7 +64,7 @@ partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, Bus
 
 impl Checked for WorkflowDefinition {
     fn faults(&self, context: &Context) -> Vec<String> {
-        compiled(self, &context.directory.snapshot()).1
+        compiled(self, context).1
     }
 
     fn describe(&mut self, context: &Context) {
@@ -109,10 +109,11 @@ impl Checked for BusinessRole {
 }
 
 /// A definition compiled, if it can be, and what is wrong with it in this directory.
-fn compiled(definition: &WorkflowDefinition, directory: &Snapshot) -> (Option<Graph>, Vec<String>) {
+fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph>, Vec<String>) {
     let (graph, faults) = match compile(&definition.spec) {
         Ok(graph) => {
-            let faults = check(&graph, directory);
+            let mut faults = check(&graph, &context.directory.snapshot());
+            faults.extend(out_of_place(&graph, context));
             (Some(graph), faults)
         }
         Err(faults) => (None, faults),
@@ -120,11 +121,30 @@ fn compiled(definition: &WorkflowDefinition, directory: &Snapshot) -> (Option<Gr
     (graph, faults.iter().map(ToString::to_string).collect())
 }
 
+/// What is wrong with the actions of a definition in this installation.
+fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
+    let options = &context.options;
+    let home = Home { namespace: &options.namespace, username: &options.operator_username };
+    let endpoints = options.endpoints.names();
+    let found = graph.actions().filter_map(|(name, act)| {
+        let (field, message) = act.work.misfits(home, &endpoints)?;
+        Some(Fault { place: format!("spec.nodes[{name}].action{field}"), message })
+    });
+    found.collect()
+}
+
 /// What is wrong with a process, and with the workflow that it names.
 pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
     faults.extend(collection::faults(&process.spec));
     faults.extend(context.kinds.faults(&process.spec));
+    let execution = process.spec.execution.as_ref().and_then(|execution| execution.mode);
+    if execution == Some(ExecutionMode::Automatic) && !context.options.automatic {
+        faults.push(
+            "spec.execution.mode: the operator may not carry changes out; set the chart value execution.automatic.enabled, or write OnRetry"
+                .to_owned(),
+        );
+    }
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
         match found {
@@ -133,7 +153,7 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 workflow.name
             )),
             Some(definition) => {
-                let (graph, inside) = compiled(&definition, &context.directory.snapshot());
+                let (graph, inside) = compiled(&definition, context);
                 faults.extend(graph.iter().flat_map(|graph| unsupplied(&process.spec, &workflow.name, graph)));
                 if !inside.is_empty() {
                     let inside = inside.join("; ");

@@ -23,6 +23,11 @@ impl Run<'_> {
                 return format!("the time of step {node} was over{deadline}");
             }
             "done" => return format!("{node} was carried out"),
+            output @ ("failed" | "timedOut") => {
+                let verb = if output == "failed" { "failed" } else { "was not done in time" };
+                let why = visit.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+                return format!("{node} {verb}{why}");
+            }
             output => return format!("condition {node} led on by {output}"),
         };
         let decisions = self.status.decisions.iter();
@@ -66,6 +71,10 @@ impl Run<'_> {
                 let decided = approved_status(*outcome);
                 (("False", "WritingBack"), (decided, outcome_word(*outcome)), Some("WritingBack"), None, message)
             }
+            Standing::Executing => {
+                let message = format!("{}; it goes on when the change is carried out", self.told());
+                (("False", "WaitingForExecution"), open("Unknown"), Some("WaitingForExecution"), None, message)
+            }
             Standing::Ended { outcome, reason, message } => {
                 let stalled = (*outcome != Outcome::Approved).then_some(*reason);
                 (("True", *reason), (approved_status(*outcome), *reason), None, stalled, message.clone())
@@ -78,6 +87,7 @@ impl Run<'_> {
             Standing::Ended { .. } => None,
             Standing::Held { .. } if asking.is_empty() => Some(message.clone()),
             Standing::WritingBack(_) => Some("writing back".to_owned()),
+            Standing::Executing => Some("to be carried out".to_owned()),
             _ => Some(asking),
         };
         let reason = completed.1;

@@ -81,6 +81,16 @@ pub(super) fn input(facts: &Facts<'_>, decisions: &[&CountedDecision], expressio
         }
         variables.insert("object".to_owned(), object);
     }
+    if wanted("oldObject")
+        && let Some(old) = &spec.old_object
+    {
+        variables.insert("oldObject".to_owned(), old.clone());
+    }
+    if wanted("operation")
+        && let Some(operation) = spec.operation
+    {
+        variables.insert("operation".to_owned(), json!(operation));
+    }
     if wanted("initiator")
         && let Some(initiator) = &spec.initiator
     {

@@ -33,16 +33,17 @@ struct Cluster {
 impl Cluster {
     /// Starts a cluster that nobody else uses. It ends when dropped.
     async fn start(mutating: bool) -> Self {
-        Self::start_with(mutating, &[]).await
+        Self::start_with(mutating, &[], &[]).await
     }
 
-    /// The same with values of the chart, as `helm --set` takes them.
-    async fn start_with(mutating: bool, values: &[&str]) -> Self {
+    /// The same, with more values for the chart and more environment for the operator.
+    async fn start_with(mutating: bool, values: &[&str], environment: &[(&str, String)]) -> Self {
         let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
-        plane.install_chart(&[&["deployment.enabled=false"], values].concat()).await.unwrap();
+        let values = [&["deployment.enabled=false"], values].concat();
+        plane.install_chart(&values).await.unwrap();
         plane.apply(RIGHTS).await.unwrap().ok().unwrap();
-        let operator = Self::spawn_operator(&plane).await;
+        let operator = Self::spawn_operator_with(&plane, environment).await;
         Self { operator, plane, mutating }
     }
 
@@ -51,11 +52,11 @@ impl Cluster {
         Self::spawn_operator_with(plane, &[]).await
     }
 
-    /// The same with arguments.
-    async fn spawn_operator_with(plane: &ControlPlane, arguments: &[&str]) -> Operator {
+    /// The same, with more environment.
+    async fn spawn_operator_with(plane: &ControlPlane, environment: &[(&str, String)]) -> Operator {
         let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
-        options.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         options.environment.push(("QUORATE_LOG".into(), "info,quorate=debug,kube_runtime=debug".into()));
+        options.environment.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let operator = Operator::spawn(plane, options).await.unwrap();
         operator.wait_ready().await.unwrap();
         operator

@@ -4,8 +4,9 @@ use super::live::Parsed;
 use super::signals::{Unjudged, fact};
 use super::{Error, Instances, rights};
 use crate::api::{ApprovalProcess, ApprovalSignal, Decision, WorkflowDefinitionSpec, condition};
-use crate::controllers::{Context, evaluate};
+use crate::controllers::{Context, changes, evaluate};
 use crate::directory::Snapshot;
+use crate::engine::activity::Performed;
 use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
 use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, advance};
@@ -29,6 +30,7 @@ pub struct Gathered {
     directory: Arc<Snapshot>,
     proof: Proof,
     object: Object,
+    performed: Option<Performed>,
 }
 
 /// The definition of an instance.
@@ -89,6 +91,7 @@ impl Gathered {
             settings: &context.options.settings,
             proof: &self.proof,
             object: self.object.clone(),
+            performed: self.performed.as_ref(),
             now: context.clock.now(),
         })
     }
@@ -113,6 +116,11 @@ impl Gathered {
     pub fn waits_for_snapshot(&self) -> bool {
         let running = self.parsed.status.started_at.is_some() && self.parsed.status.outcome.is_none();
         running && matches!(self.definition, Found::Missing(_))
+    }
+
+    /// What came of an activity, as far as it was gathered.
+    pub fn performed(&self) -> Option<&Performed> {
+        self.performed.as_ref()
     }
 
     /// The instance.
@@ -157,7 +165,10 @@ pub async fn gather(
                 signals_of(&parsed, context).await?.iter().filter(|signal| is_judged(signal)).map(fact).collect();
         }
     }
+    let performed =
+        instances.doings.came(&(parsed.instance.namespace().unwrap_or_default(), parsed.instance.name_any()));
     Ok(Arc::new(Gathered {
+        performed,
         signals: facts,
         recorded,
         seen_until,
@@ -254,6 +265,11 @@ fn usable(workflow: &WorkflowDefinitionSpec, directory: &Snapshot) -> Result<Gra
 /// What the object that waits looks like. The watch's word is enough as long as it waits; anything final is read again, and so
 /// is what was just written.
 async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
+    if let Some(change) = &parsed.instance.spec.change_ref {
+        let namespace = parsed.instance.namespace().unwrap_or_default();
+        let seen = changes::operation_of(change, &namespace, context).await;
+        return seen.map_err(|source| Error::Object { object: format!("ChangeRequest {}", change.name), source });
+    }
     let Some(object) = &parsed.instance.spec.object else {
         return Ok(Object::None);
     };

@@ -198,7 +198,8 @@ async fn r29_what_belongs_to_a_collection_outlives_the_operator() {
 
     // More than can be remembered is told, with the number; what is narrowed down works again.
     cluster.operator.terminate(std::time::Duration::from_secs(20)).await.unwrap();
-    cluster.operator = Cluster::spawn_operator_with(&cluster.plane, &["--collection-limit", "2"]).await;
+    cluster.operator =
+        Cluster::spawn_operator_with(&cluster.plane, &[("QUORATE_COLLECTION_LIMIT", "2".to_owned())]).await;
     let scene = Scene::within(&cluster, &namespace).await;
     let processes: Api<ApprovalProcess> = Api::all(scene.admin.client.clone());
     let process = processes.list(&ListParams::default()).await.unwrap().items.remove(0);
@@ -217,7 +218,7 @@ async fn begin_to_open(scene: &Scene<'_>, name: &str) {
             for entry in entries.as_object_mut().unwrap().values_mut().filter(|entry| entry["name"] == name) {
                 entry["opening"] = json!(true);
                 entry["count"] = json!(1);
-                entry["about"] = json!({"initiator": {"username": "alice"}});
+                entry["asked"] = json!({"initiator": {"username": "alice"}});
             }
             *text = entries.to_string();
         }

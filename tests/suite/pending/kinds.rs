@@ -98,7 +98,7 @@ pub async fn kinds() -> &'static Cluster {
 
 /// Such a cluster for one test.
 pub async fn kinds_alone() -> Cluster {
-    let cluster = Cluster::start_with(true, VALUES).await;
+    let cluster = Cluster::start_with(true, VALUES, &[]).await;
     for crd in [certificate_requests(), crd(PARCELS, "Namespaced")] {
         cluster.plane.apply(&crd.to_string()).await.unwrap().ok().unwrap();
     }
