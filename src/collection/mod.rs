@@ -36,7 +36,7 @@ pub struct Entry {
     pub owned: bool,
     /// Whom and what it is about, as it was last seen: for when it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub about: Option<Asked>,
+    pub asked: Option<Asked>,
 }
 
 fn is_zero(count: &u32) -> bool {
@@ -55,7 +55,7 @@ pub struct Now {
     /// Whether it belongs to the collection.
     pub member: bool,
     /// Whom and what it is about; none where nobody asks.
-    pub about: Option<Asked>,
+    pub asked: Option<Asked>,
 }
 
 /// What the entry of an object is to be, now that it has been seen; none where nothing is worth remembering.
@@ -68,10 +68,10 @@ pub fn seen(before: Option<&Entry>, now: &Now, when: When) -> Option<Entry> {
     };
     let count = before.map_or(0, |before| before.count) + u32::from(moved);
     // For objects that may leave it is kept what they were about, for whatever is being opened too.
-    let about = match (when, now.member) {
-        (When::Left, true) => now.about.clone(),
-        _ if moved => now.about.clone().or_else(|| before.and_then(|before| before.about.clone())),
-        _ => before.filter(|before| before.opening).and_then(|before| before.about.clone()),
+    let asked = match (when, now.member) {
+        (When::Left, true) => now.asked.clone(),
+        _ if moved => now.asked.clone().or_else(|| before.and_then(|before| before.asked.clone())),
+        _ => before.filter(|before| before.opening).and_then(|before| before.asked.clone()),
     };
     let entry = Entry {
         name: now.name.clone(),
@@ -81,7 +81,7 @@ pub fn seen(before: Option<&Entry>, now: &Now, when: When) -> Option<Entry> {
         opening: moved || before.is_some_and(|before| before.opening),
         gone: false,
         owned: now.owned,
-        about,
+        asked,
     };
     (entry.member || entry.count > 0).then_some(entry)
 }
@@ -104,8 +104,8 @@ pub fn gone(before: &Entry, when: When, triggers: bool) -> Option<Entry> {
 /// What the entry is once its instance is there; none where it can be forgotten.
 #[must_use]
 pub fn opened(entry: &Entry, when: When) -> Option<Entry> {
-    let about = entry.about.clone().filter(|_| when == When::Left && entry.member);
-    (!entry.gone).then(|| Entry { opening: false, about, ..entry.clone() })
+    let asked = entry.asked.clone().filter(|_| when == When::Left && entry.member);
+    (!entry.gone).then(|| Entry { opening: false, asked, ..entry.clone() })
 }
 
 /// Whether an object belongs to a collection.
@@ -201,7 +201,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn now(member: bool) -> Now {
-        Now { name: "cart".to_owned(), namespace: None, owned: false, member, about: Some(Asked::default()) }
+        Now { name: "cart".to_owned(), namespace: None, owned: false, member, asked: Some(Asked::default()) }
     }
 
     /// Which of these sightings open an instance: `+` it belongs, `-` it does not, `x` it is gone.
@@ -257,11 +257,11 @@ mod tests {
     #[test]
     fn a_crash_before_the_instance_is_there_forgets_nothing() {
         let begun = seen(None, &now(true), When::Entered).expect("remembered");
-        assert!(begun.opening && begun.about.is_some());
+        assert!(begun.opening && begun.asked.is_some());
         let left = seen(Some(&begun), &now(false), When::Entered).expect("remembered");
-        assert!(left.opening && left.count == 1 && left.about.is_some(), "{left:?}");
+        assert!(left.opening && left.count == 1 && left.asked.is_some(), "{left:?}");
         let gone = gone(&left, When::Entered, true).expect("remembered");
-        assert!(gone.opening && gone.gone && gone.about.is_some());
+        assert!(gone.opening && gone.gone && gone.asked.is_some());
         assert_eq!(opened(&gone, When::Entered), None);
     }
 

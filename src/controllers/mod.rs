@@ -60,14 +60,14 @@ pub struct Options {
     pub settings: Settings,
     /// How often the signals of deleted instances are swept.
     pub sweep_interval: Duration,
+    /// The most objects that one collection may have.
+    pub collection_limit: usize,
     /// What activities may call.
     pub endpoints: Endpoints,
     /// Whether the operator may carry changes out in the name of their requesters.
     pub automatic: bool,
     /// The key by which what nobody may see is hashed.
     pub digest_key: Vec<u8>,
-    /// The most objects that one collection may have.
-    pub collection_limit: usize,
 }
 
 /// Why an operator cannot run.
@@ -240,8 +240,8 @@ pub async fn run(
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
-            changes::run(context.clone(), change_stream, changes_woken, &stop),
             collections::run(context.clone(), &stop),
+            changes::run(context.clone(), change_stream, changes_woken, &stop),
             instance_loop,
         );
     };

@@ -85,7 +85,7 @@ impl Checked for WorkflowDefinition {
 impl Checked for ApprovalProcess {
     fn faults(&self, context: &Context) -> Vec<String> {
         let mut faults = process_faults(self, context);
-        faults.extend(context.collections.fault(&self.uid().unwrap_or_default()));
+        faults.extend(context.collections.fault(self));
         faults
     }
 }

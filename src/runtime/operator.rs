@@ -43,6 +43,9 @@ pub struct Arguments {
     /// How often the signals of deleted instances are swept.
     #[arg(long, env = "QUORATE_SWEEP_INTERVAL", default_value = "1h")]
     sweep_interval: SignedDuration,
+    /// The most objects that one collection may have.
+    #[arg(long, env = "QUORATE_COLLECTION_LIMIT", default_value_t = 5000)]
+    collection_limit: usize,
     /// A file with the endpoints that activities may call, YAML or JSON: a list of {name, url, secret or secretFile, timeout,
     /// headers, ca or caFile}.
     #[arg(long, env = "QUORATE_ENDPOINTS_FILE")]
@@ -50,9 +53,6 @@ pub struct Arguments {
     /// Whether approved changes are carried out in the name of their requesters.
     #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
     execution_automatic: bool,
-    /// The most objects that one collection may have.
-    #[arg(long, env = "QUORATE_COLLECTION_LIMIT", default_value_t = 5000)]
-    collection_limit: usize,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -111,10 +111,10 @@ impl Arguments {
             namespace: self.namespace.clone(),
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
             sweep_interval,
+            collection_limit: self.collection_limit,
             endpoints: self.endpoints_file.as_deref().map(Endpoints::read).transpose()?.unwrap_or_default(),
             automatic: self.execution_automatic,
             digest_key: Vec::new(),
-            collection_limit: self.collection_limit,
         })
     }
 }

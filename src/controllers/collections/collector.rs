@@ -185,21 +185,21 @@ impl Collector {
         let evaluated = evaluate(move || {
             let member = belongs(&event, &copy)?;
             // Whom it is about is asked where something is opened, or may be when the object is gone.
-            let needed = if asks { member || was } else { member && !was };
+            let wanted = if asks { member || was } else { member && !was };
             let input = json!({"object": copy, "request": null});
-            Ok::<_, String>((member, needed.then(|| asked(&spec, &input))))
+            Ok::<_, String>((member, wanted.then(|| asked(&spec, &input))))
         });
-        let (member, about) = match evaluated.await.and_then(|told| told) {
+        let (member, told) = match evaluated.await.and_then(|told| told) {
             Ok(told) => told,
             Err(why) => {
                 self.tell_held(object, &why);
                 return Ok(());
             }
         };
-        let known = before.and_then(|before| before.about.clone());
+        let known = before.and_then(|before| before.asked.clone());
         let moves = member != was && member == (self.event.when == When::Entered) && !self.baseline;
-        let about = match about.transpose() {
-            Ok(about) => about,
+        let asked = match told.transpose() {
+            Ok(asked) => asked,
             Err(why) if moves && known.is_none() => {
                 // Nobody could be named as the initiator: it stays as it is until that can be told.
                 self.tell_held(object, &why);
@@ -213,13 +213,13 @@ impl Collector {
             namespace: object.namespace(),
             owned: owners.into_iter().any(|owner| owner.controller == Some(true)),
             member,
-            about,
+            asked,
         };
         let mut entry = seen(before, &now, self.event.when);
         if self.baseline {
             // What belongs to it at first triggers nothing.
             let count = before.map_or(0, |before| before.count);
-            entry = entry.map(|entry| Entry { count, opening: false, about: entry.about.filter(|_| asks), ..entry });
+            entry = entry.map(|entry| Entry { count, opening: false, asked: entry.asked.filter(|_| asks), ..entry });
             entry = entry.filter(|entry| entry.member || entry.count > 0);
         }
         if member && !was && self.members >= self.limit() {
@@ -242,7 +242,7 @@ impl Collector {
             && (self.event.automated || !self.is_automated(&before).await?);
         let mut entry = gone(&before, self.event.when, triggers);
         if let Some(begun) = &entry
-            && begun.about.is_none()
+            && begun.asked.is_none()
         {
             tracing::warn!(object = begun.name, "it left, and who is to be asked about it cannot be told any more");
             entry = None;
@@ -295,8 +295,8 @@ impl Collector {
         }
         for (uid, object) in std::mem::take(&mut self.opening) {
             let Some(entry) = self.entries.get(&uid).cloned() else { continue };
-            if let Some(about) = &entry.about {
-                self.opens(&uid, &entry, about, object.as_ref()).await?;
+            if let Some(asked) = &entry.asked {
+                self.opens(&uid, &entry, asked, object.as_ref()).await?;
             }
             self.remember(&uid, opened(&entry, self.event.when), None);
         }
@@ -304,22 +304,22 @@ impl Collector {
     }
 
     /// Opens the instance of an object, or those of its subjects, unless they are there.
-    async fn opens(&self, uid: &str, entry: &Entry, about: &Asked, object: Option<&Value>) -> Result<(), Error> {
-        let subjects = about.about.subjects.clone().unwrap_or_default();
+    async fn opens(&self, uid: &str, entry: &Entry, asked: &Asked, object: Option<&Value>) -> Result<(), Error> {
+        let subjects = asked.about.subjects.clone().unwrap_or_default();
         if self.process.spec.instance_per == InstancePer::Subject {
             for subject in subjects.into_iter().collect::<BTreeSet<_>>() {
-                self.opens_one(uid, entry, about, vec![subject.clone()], Some(&subject), object).await?;
+                self.opens_one(uid, entry, asked, vec![subject.clone()], Some(&subject), object).await?;
             }
             return Ok(());
         }
-        self.opens_one(uid, entry, about, subjects, None, object).await
+        self.opens_one(uid, entry, asked, subjects, None, object).await
     }
 
     async fn opens_one(
         &self,
         uid: &str,
         entry: &Entry,
-        about: &Asked,
+        asked: &Asked,
         subjects: Vec<String>,
         subject: Option<&str>,
         object: Option<&Value>,
@@ -332,7 +332,7 @@ impl Collector {
         while attempt < ATTEMPTS {
             let api: Api<WorkflowInstance> = Api::namespaced(context.client.clone(), &namespace);
             let name = instance_name(&process_uid, uid, entry, subject, attempt);
-            let instance = self.instance(&name, uid, entry, about, subjects.clone(), object);
+            let instance = self.instance(&name, uid, entry, asked, subjects.clone(), object);
             let failed = |source| Error::Api { object: format!("WorkflowInstance {name}"), source };
             match api.create(&PostParams::default(), &instance).await {
                 Ok(_) => {

@@ -11,7 +11,7 @@ mod ledger;
 use super::kinds::Name;
 use super::readiness::process_faults;
 use super::{Context, backoff, report};
-use crate::api::ApprovalProcess;
+use crate::api::{ApprovalProcess, condition};
 use crate::runtime::watch::Changes;
 use collector::Collector;
 use futures::{StreamExt, stream};
@@ -19,38 +19,57 @@ use kube::api::ApiResource;
 use kube::{Resource, ResourceExt};
 use ledger::Ledger;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How soon a collection that is too large is listed again.
 const TOO_LARGE: Duration = Duration::from_secs(30);
 
-/// What is wrong with collections, besides their processes.
+/// How it stands with collections, besides their processes.
 #[derive(Default)]
 pub struct Collections {
-    faults: Mutex<HashMap<String, String>>,
+    /// By uid of the process, as soon as everything has been listed: what is wrong, if anything is.
+    known: Mutex<HashMap<String, Option<String>>>,
     /// Told when that changes.
     pub changes: Changes,
 }
 
 impl Collections {
-    /// What is wrong with the collection of the process of this uid.
+    /// What keeps a process from opening instances although it can be used.
     #[must_use]
-    pub fn fault(&self, process_uid: &str) -> Option<String> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).get(process_uid).cloned()
+    pub fn fault(&self, process: &ApprovalProcess) -> Option<String> {
+        process.spec.event.collection.as_ref()?;
+        let known = self.known();
+        let found = known.get(&process.uid().unwrap_or_default());
+        // An operator that was only started again is believed: the record is there.
+        found.cloned().unwrap_or_else(|| {
+            let listed = "spec.event.collection: what belongs to it is being listed";
+            (!is_ready(process)).then(|| listed.to_owned())
+        })
     }
 
     fn tell(&self, process_uid: &str, fault: Option<String>) {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match &fault {
-            Some(fault) => faults.insert(process_uid.to_owned(), fault.clone()),
-            None => faults.remove(process_uid),
-        };
-        if before != fault {
+        let before = self.known().insert(process_uid.to_owned(), fault.clone());
+        if before != Some(fault) {
             self.changes.announce();
         }
     }
+
+    fn forget(&self, process_uid: &str) {
+        self.known().remove(process_uid);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<String>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the process, as it is written now, was found to be usable before.
+fn is_ready(process: &ApprovalProcess) -> bool {
+    let conditions = process.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    condition(conditions, "Ready")
+        .is_some_and(|ready| ready.status == "True" && ready.observed_generation == process.metadata.generation)
 }
 
 /// Somebody who collects.
@@ -126,7 +145,7 @@ async fn keep_collecting(
             running.end().await;
         }
         gone |= processes.iter().all(|process| process.uid().as_ref() != Some(&uid));
-        context.collections.tell(&uid, None);
+        context.collections.forget(&uid);
     }
     for (uid, (process, served)) in usable {
         if !running.contains_key(&uid) {
