@@ -59,8 +59,6 @@ pub struct ChangeRequestSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.held) || (self.operation in ['Create', 'Apply', 'Update'] ? has(self.object) && !has(self.target) : has(self.target) && !has(self.object))")
     .message("Create, Apply and Update need object; Patch and Delete need target"))]
-#[x_kube(validation = Rule::new("(self.operation == 'Patch') == has(self.patch)")
-    .message("patch goes with operation Patch"))]
 pub struct Change {
     /// The name that the status uses.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]

@@ -128,6 +128,10 @@ pub async fn place(
     request: &ChangeRequest,
     context: &Context,
 ) -> Result<Result<Place, String>, Error> {
+    // Rules of the CRD cannot see a field that may hold anything.
+    if (change.operation == ChangeOperation::Patch) != change.patch.is_some() {
+        return Ok(Err("patch goes with operation Patch, and that needs it".to_owned()));
+    }
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     let field = |object: &Value, name: &str| text(object["metadata"].get(name));
     let (api_version, kind, namespace, name) = match (&change.object, &change.target) {
