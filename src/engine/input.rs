@@ -81,6 +81,14 @@ pub(super) fn input(facts: &Facts<'_>, decisions: &[&CountedDecision], expressio
         }
         variables.insert("object".to_owned(), object);
     }
+    if wanted("oldObject") {
+        variables.insert("oldObject".to_owned(), spec.old_object.clone().unwrap_or_default());
+    }
+    if wanted("operation")
+        && let Some(operation) = spec.operation
+    {
+        variables.insert("operation".to_owned(), json!(operation));
+    }
     if wanted("initiator")
         && let Some(initiator) = &spec.initiator
     {

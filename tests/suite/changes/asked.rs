@@ -16,7 +16,8 @@ async fn r30_what_is_approved_is_carried_out_when_all_is_decided() {
     scene.may_edit(&alice).await;
     let process = scene.gate("check", one_of("r30"), json!({})).await;
     let mary = scene.as_user("mary", &["r30"]).await;
-    let request = alice.asks(&scene, "several", json!({"changes": [create("one"), create("two"), create("three")]})).await;
+    let request =
+        alice.asks(&scene, "several", json!({"changes": [create("one"), create("two"), create("three")]})).await;
     let one = scene.asked_for(&request, "one", &process).await;
     let two = scene.asked_for(&request, "two", &process).await;
     let three = scene.asked_for(&request, "three", &process).await;
@@ -41,7 +42,8 @@ async fn r30_what_is_approved_is_carried_out_when_all_is_decided() {
     assert!(told.contains("rejected by mary") && told.contains("mary: two is taken"), "{told}");
     scene.tells(&request, "Completed", "True", "PartlyExecuted").await;
     scene.tells(&request, "Approved", "False", "PartlyApproved").await;
-    let made = |entry: &Entry| entry.resource == "configmaps" && entry.namespace == scene.namespace && entry.user == "alice";
+    let made =
+        |entry: &Entry| entry.resource == "configmaps" && entry.namespace == scene.namespace && entry.user == "alice";
     let made = cluster.plane.audit().writes(made).await.unwrap();
     assert_eq!(made.len(), 2, "each once, by the one who asked: {made:?}");
 }

@@ -84,7 +84,12 @@ impl Scene<'_> {
     }
 
     /// Waits for the instance that a process has for a change, until people are asked.
-    pub async fn asked_for(&self, request: &ChangeRequest, change: &str, process: &ApprovalProcess) -> WorkflowInstance {
+    pub async fn asked_for(
+        &self,
+        request: &ChangeRequest,
+        change: &str,
+        process: &ApprovalProcess,
+    ) -> WorkflowInstance {
         let mut found = self.all_asked_for(request, change, process, 1).await;
         found.pop().unwrap()
     }
