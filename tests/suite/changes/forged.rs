@@ -168,7 +168,8 @@ async fn attack_26_what_was_to_be_asked_stays_to_be_asked() {
 #[tokio::test]
 async fn attack_45_two_operators_carry_out_once() {
     let cluster = Cluster::start(true).await;
-    let second = Cluster::spawn(&cluster.plane, true).await;
+    let second =
+        Cluster::spawn_operator_with(&cluster.plane, &[("QUORATE_EXECUTION_AUTOMATIC", "true".to_owned())]).await;
     let scene = Scene::with_namespace(&cluster, "attack-45").await;
     let alice = scene.as_user("alice", &[]).await;
     scene.may_edit(&alice).await;
