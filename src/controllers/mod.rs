@@ -3,6 +3,7 @@
 //! - [`directory`]: the directory's Snapshot, kept up to date
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
 //! - [`delegations`]: the proof of who delegates, once for each delegation
+//! - [`gate`]: what the API server is told about the gate
 //! - [`pending`]: opens instances for objects that wait
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
@@ -11,6 +12,7 @@
 
 pub mod delegations;
 pub mod directory;
+pub mod gate;
 pub mod instances;
 pub mod pending;
 pub mod readiness;
@@ -18,6 +20,7 @@ pub mod revisions;
 
 use crate::api::{ApprovalProcess, WorkflowDefinition};
 use crate::engine::Settings;
+use crate::gate::{self as gates, Gate};
 use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
@@ -48,6 +51,8 @@ pub struct Options {
     pub settings: Settings,
     /// How often the signals of deleted instances are swept.
     pub sweep_interval: Duration,
+    /// The gate; none: it is switched off.
+    pub gate: Option<gates::Settings>,
 }
 
 /// Why an operator cannot run.
@@ -56,6 +61,9 @@ pub enum Error {
     /// The proof cannot be set up.
     #[error(transparent)]
     Proof(#[from] crate::proof::Error),
+    /// The gate cannot be served.
+    #[error(transparent)]
+    Gate(#[from] gates::server::Error),
 }
 
 /// Definitions, processes, identities, roles, delegations, calendars, certificate requests, instances, signals.
@@ -93,6 +101,8 @@ pub struct Context {
     pub running_changes: Changes,
     /// Why requests are held, by uid, as far as it was told.
     pub held: Mutex<HashMap<String, String>>,
+    /// The gate: live operations that are held back.
+    pub gate: Arc<Gate>,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -117,7 +127,7 @@ const EVALUATION: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// What happened instead, for people.
-async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(crate) async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     tokio::time::timeout(EVALUATION, tokio::task::spawn_blocking(work))
         .await
         .map_err(|_| format!("took longer than {} s", EVALUATION.as_secs()))?
@@ -147,6 +157,11 @@ pub async fn run(
         metrics.clone(),
         readiness.clone(),
     )?;
+    let gate = Arc::new(Gate::new(options.gate.clone()));
+    let listening = match &options.gate {
+        Some(settings) => Some(gates::server::listen(&gate, settings).await?),
+        None => None,
+    };
     let (definition_changes, process_changes) = (Changes::default(), Changes::default());
     let synced = Synced::of(WATCHES);
     let (definitions, definition_stream) =
@@ -165,6 +180,7 @@ pub async fn run(
         running: Mutex::default(),
         running_changes: Changes::default(),
         held: Mutex::default(),
+        gate,
         synced,
         clock,
         prover: Arc::new(prover),
@@ -180,8 +196,14 @@ pub async fn run(
 
     let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
+    let serving = async {
+        if let Some(listening) = listening {
+            listening.serve(context.clone(), stop.clone()).await;
+        }
+    };
     let loops = async {
         tokio::join!(
+            serving,
             readiness::definitions(context.clone(), definition_stream, &stop),
             readiness::processes(context.clone(), process_stream, &stop),
             readiness::identities(context.clone(), people.identities, &stop),
@@ -201,6 +223,7 @@ pub async fn run(
         tokio::join!(
             ready,
             context.prover.run(),
+            gate::run(&context),
             context.directory.tell_validity_changes(&context.clock),
             instances.count(),
             instances::sweep::run(&context)

@@ -10,6 +10,7 @@ mod attacks;
 mod bad_input;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod gate;
 mod language;
 mod requests;
 mod scene;
