@@ -2,6 +2,7 @@
 //!
 //! - [`directory`]: the directory's Snapshot, kept up to date
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
+//! - [`changes`]: moves change requests
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`gate`]: what the API server is told about the gate
 //! - [`pending`]: opens instances for objects that wait
@@ -10,6 +11,7 @@
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
+pub mod changes;
 pub mod delegations;
 pub mod directory;
 pub mod gate;
@@ -18,16 +20,18 @@ pub mod pending;
 pub mod readiness;
 pub mod revisions;
 
-use crate::api::{ApprovalProcess, WorkflowDefinition};
+use crate::api::{ApprovalProcess, ChangeRequest, WorkflowDefinition};
 use crate::engine::Settings;
 use crate::gate::{self as gates, Gate};
 use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
 use crate::runtime::telemetry::{Metrics, Readiness, word};
-use crate::runtime::watch::{Changes, Synced, observe};
+use crate::runtime::watch::{Changes, Synced, observe, observe_compact};
+use changes::store::{self, ChangeStore};
 use directory::Directory;
 use futures::StreamExt;
+use futures::channel::mpsc;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
@@ -53,6 +57,8 @@ pub struct Options {
     pub sweep_interval: Duration,
     /// The gate; none: it is switched off.
     pub gate: Option<gates::Settings>,
+    /// Whether the operator may carry changes out in the name of their requesters.
+    pub automatic: bool,
 }
 
 /// Why an operator cannot run.
@@ -66,8 +72,8 @@ pub enum Error {
     Gate(#[from] gates::server::Error),
 }
 
-/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, instances, signals.
-const WATCHES: usize = 9;
+/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, change requests, instances, signals.
+const WATCHES: usize = 10;
 
 /// What every controller shares.
 pub struct Context {
@@ -89,6 +95,10 @@ pub struct Context {
     pub processes: Store<ApprovalProcess>,
     /// Certificate signing requests.
     pub requests: Store<CertificateSigningRequest>,
+    /// Change requests.
+    pub changes: ChangeStore,
+    /// Takes the change requests whose instances changed.
+    pub change_wakes: mpsc::UnboundedSender<instances::Key>,
     /// Snapshots of definitions.
     pub revisions: Revisions,
     /// Told when a definition comes, changes or goes.
@@ -172,6 +182,9 @@ pub async fn run(
         watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
     let request_stream =
         crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part(), |_| false);
+    let (watched, change_stream) =
+        observe_compact::<ChangeRequest>(&client, &Changes::default(), &synced, |_| false, store::compact);
+    let (change_wakes, changes_woken) = mpsc::unbounded();
     let (directory, people) = Directory::observe(&client, &synced);
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
@@ -188,6 +201,8 @@ pub async fn run(
         definitions,
         processes,
         requests,
+        changes: ChangeStore::new(watched),
+        change_wakes,
         definition_changes,
         process_changes,
         metrics: metrics.clone(),
@@ -195,6 +210,8 @@ pub async fn run(
     });
 
     let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
+    let (change_stream, held) = changes::tell_instances(change_stream);
+    let objects = futures::stream::select(objects, held);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
     let serving = async {
         if let Some(listening) = listening {
@@ -211,6 +228,7 @@ pub async fn run(
             readiness::calendars(context.clone(), people.calendars, &stop),
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
+            changes::run(context.clone(), change_stream, changes_woken, &stop),
             instance_loop,
         );
     };

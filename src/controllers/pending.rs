@@ -195,7 +195,7 @@ async fn deny(csr: &CertificateSigningRequest, faults: &[String], context: &Cont
 }
 
 /// Whether an instance that is opened now can be proven to be the operator's own work.
-async fn provable(context: &Context) -> Result<bool, Error> {
+pub(super) async fn provable(context: &Context) -> Result<bool, Error> {
     let proof = context.prover.confirm(Stamped::Instances, std::time::Instant::now()).await?;
     Ok(matches!(proof, Proof::Since(since) if context.clock.now().as_second() > since))
 }

@@ -3,8 +3,8 @@
 
 use super::{Context, backoff, drive};
 use crate::api::{
-    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, Identity, Says, WorkflowDefinition,
-    set_condition,
+    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, ExecutionMode, Identity, Says,
+    WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
 use crate::change::select;
@@ -132,6 +132,13 @@ pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
         faults.extend(configuration::faults(gate));
         faults.extend(select::faults(&process.spec));
         faults.extend(context.gate.faults(process));
+    }
+    let execution = process.spec.execution.as_ref().and_then(|execution| execution.mode);
+    if execution == Some(ExecutionMode::Automatic) && !context.options.automatic {
+        faults.push(
+            "spec.execution.mode: the operator may not carry changes out; set the chart value execution.automatic.enabled, or write OnRetry"
+                .to_owned(),
+        );
     }
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));

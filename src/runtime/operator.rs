@@ -58,6 +58,9 @@ pub struct Arguments {
     /// How long the gate's own certificates are valid; they are renewed after two thirds of that.
     #[arg(long, env = "QUORATE_GATE_CERTIFICATE_LIFETIME", default_value = "2160h")]
     gate_certificate_lifetime: SignedDuration,
+    /// Whether approved changes are carried out in the name of their requesters.
+    #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
+    execution_automatic: bool,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -114,6 +117,7 @@ impl Arguments {
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
             sweep_interval,
             gate: self.gate()?,
+            automatic: self.execution_automatic,
         })
     }
 

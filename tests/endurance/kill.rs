@@ -110,6 +110,8 @@ impl InProcess {
                 operator_username: format!("system:serviceaccount:{NAMESPACE}:quorate"),
                 settings: Settings { administrators, max_signal_age: 3600 },
                 sweep_interval: std::time::Duration::from_hours(1),
+                automatic: false,
+                digest_key: Vec::new(),
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;

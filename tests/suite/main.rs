@@ -8,6 +8,7 @@
 
 mod attacks;
 mod bad_input;
+mod changes;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod gate;
@@ -34,15 +35,22 @@ impl Cluster {
     async fn start(mutating: bool) -> Self {
         let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
-        plane.install_chart(&["deployment.enabled=false"]).await.unwrap();
+        // One of the two carries changes out in the name of their requesters.
+        let automatic: &[&str] = if mutating { &AUTOMATIC } else { &[] };
+        plane.install_chart(&[&["deployment.enabled=false"], automatic].concat()).await.unwrap();
         plane.apply(RIGHTS).await.unwrap().ok().unwrap();
-        let operator = Self::spawn_operator(&plane).await;
+        let operator = Self::spawn(&plane, mutating).await;
         Self { operator, plane, mutating }
     }
 
     /// Starts an operator and waits until it is ready.
     async fn spawn_operator(plane: &ControlPlane) -> Operator {
+        Self::spawn(plane, false).await
+    }
+
+    async fn spawn(plane: &ControlPlane, automatic: bool) -> Operator {
         let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
+        options.environment.push(("QUORATE_EXECUTION_AUTOMATIC".into(), automatic.to_string()));
         options.environment.push(("QUORATE_LOG".into(), "info,quorate=debug,kube_runtime=debug".into()));
         let operator = Operator::spawn(plane, options).await.unwrap();
         operator.wait_ready().await.unwrap();
@@ -57,6 +65,15 @@ impl Cluster {
         assert_eq!(panic, None, "something in the operator panicked");
     }
 }
+
+/// What lets the operator carry changes out, as values of the chart.
+const AUTOMATIC: [&str; 5] = [
+    "execution.automatic.enabled=true",
+    "execution.automatic.resources[0].apiGroups[0]=",
+    "execution.automatic.resources[0].resources[0]=configmaps",
+    "execution.automatic.resources[1].apiGroups[0]=rbac.authorization.k8s.io",
+    "execution.automatic.resources[1].resources[0]=rolebindings",
+];
 
 /// Requesting certificates is everybody's right here.
 const RIGHTS: &str = "\

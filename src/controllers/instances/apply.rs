@@ -7,7 +7,7 @@ use super::{Error, Instances};
 use crate::api::{
     ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, WorkflowInstanceStatus, set_condition,
 };
-use crate::controllers::evaluate;
+use crate::controllers::{Context, evaluate};
 use crate::engine::Verdict;
 use crate::pending::{csr, matches};
 use crate::runtime::telemetry::word;
@@ -156,7 +156,8 @@ pub async fn write_back(parsed: &Parsed, outcome: Outcome, instances: &Instances
     check_process(parsed, &request, instances).await?;
     let mut told = decided_by(parsed);
     if outcome != Outcome::Approved {
-        told.push_str(&comments(parsed, instances).await?);
+        let namespace = parsed.instance.namespace().unwrap_or_default();
+        told.push_str(&comments(&namespace, &parsed.status, context).await?);
     }
     csr::decide(&mut request, &parsed.instance, outcome, &told, Time(context.clock.now()));
     match api.replace_subresource("approval", &name, &PostParams::default(), &request).await {
@@ -208,16 +209,15 @@ fn decided_by(parsed: &Parsed) -> String {
 }
 
 /// The comments of the rejections of the last step: the requester sees them (rule 28), the status never holds them.
-async fn comments(parsed: &Parsed, instances: &Instances) -> Result<String, Error> {
-    let decisions = parsed.status.decisions.iter().rev();
+pub async fn comments(namespace: &str, status: &WorkflowInstanceStatus, context: &Context) -> Result<String, Error> {
+    let decisions = status.decisions.iter().rev();
     let Some(last) = decisions.clone().find(|decision| decision.decision == Decision::Reject) else {
         return Ok(String::new());
     };
     let rejections = decisions.filter(|decision| {
         decision.decision == Decision::Reject && decision.step == last.step && decision.visit == last.visit
     });
-    let namespace = parsed.instance.namespace().unwrap_or_default();
-    let api: Api<ApprovalSignal> = Api::namespaced(instances.context.client.clone(), &namespace);
+    let api: Api<ApprovalSignal> = Api::namespaced(context.client.clone(), namespace);
     let mut told = String::new();
     for rejection in rejections.take(5) {
         let found = api.get_opt(&rejection.signal.name).await;

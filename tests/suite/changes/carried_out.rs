@@ -1,0 +1,1 @@
+//! In the name of the requester, or not.

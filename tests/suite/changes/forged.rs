@@ -1,0 +1,1 @@
+//! The attacks on change requests, by their numbers.
