@@ -19,6 +19,7 @@
 //! | [`diagram`] | a workflow as a picture: [`diagram::mermaid()`], [`diagram::svg()`] | IO, time, chance: the same drawing gives the same bytes |
 //! | [`directory`] | who a username is, who holds a role, who vouches, manages and stands in for whom, at one moment | IO |
 //! | [`change`] | what exactly an operation changes, which processes have to agree to it, what becomes of a request for it | IO, time, chance |
+//! | [`gate`] | holds live operations back: judges them, speaks to the API server | let anything pass because something failed |
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |
 //! | [`activities`] | carries out what actions ask for: objects, calls, Jobs | decide anything |
@@ -46,6 +47,7 @@ pub mod controllers;
 pub mod diagram;
 pub mod directory;
 pub mod engine;
+pub mod gate;
 pub mod pending;
 pub mod proof;
 pub mod runtime;

@@ -5,6 +5,7 @@
 //! - [`changes`]: moves change requests
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`kinds`]: the kinds that processes name: served, allowed, watched
+//! - [`gate`]: what the API server is told about the gate
 //! - [`pending`]: opens instances for objects that wait
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
@@ -14,6 +15,7 @@
 pub mod changes;
 pub mod delegations;
 pub mod directory;
+pub mod gate;
 pub mod instances;
 pub mod kinds;
 pub mod pending;
@@ -24,6 +26,7 @@ use crate::activities::Activities;
 use crate::activities::endpoints::Endpoints;
 use crate::api::{ApprovalProcess, ChangeRequest, WorkflowDefinition};
 use crate::engine::Settings;
+use crate::gate::{self as gates, Gate};
 use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
@@ -57,10 +60,10 @@ pub struct Options {
     pub settings: Settings,
     /// How often the signals of deleted instances are swept.
     pub sweep_interval: Duration,
+    /// The gate; none: it is switched off.
+    pub gate: Option<gates::Settings>,
     /// Whether the operator may carry changes out in the name of their requesters.
     pub automatic: bool,
-    /// The key by which what nobody may see is hashed.
-    pub digest_key: Vec<u8>,
     /// What activities may call.
     pub endpoints: Endpoints,
 }
@@ -71,6 +74,9 @@ pub enum Error {
     /// The proof cannot be set up.
     #[error(transparent)]
     Proof(#[from] crate::proof::Error),
+    /// The gate cannot be served.
+    #[error(transparent)]
+    Gate(#[from] gates::server::Error),
 }
 
 /// Definitions, processes, identities, roles, delegations, calendars, certificate requests, change requests, instances, signals.
@@ -118,6 +124,8 @@ pub struct Context {
     pub held_objects: Mutex<HashMap<String, String>>,
     /// The kinds that processes name.
     pub kinds: Arc<Kinds>,
+    /// The gate: live operations that are held back.
+    pub gate: Arc<Gate>,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -142,7 +150,7 @@ const EVALUATION: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// What happened instead, for people.
-async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(crate) async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     tokio::time::timeout(EVALUATION, tokio::task::spawn_blocking(work))
         .await
         .map_err(|_| format!("took longer than {} s", EVALUATION.as_secs()))?
@@ -172,6 +180,11 @@ pub async fn run(
         metrics.clone(),
         readiness.clone(),
     )?;
+    let gate = Arc::new(Gate::new(options.gate.clone()));
+    let listening = match &options.gate {
+        Some(settings) => Some(gates::server::listen(&gate, settings).await?),
+        None => None,
+    };
     let (definition_changes, process_changes) = (Changes::default(), Changes::default());
     let synced = Synced::of(WATCHES);
     let (definitions, definition_stream) =
@@ -202,6 +215,7 @@ pub async fn run(
         held: Mutex::default(),
         held_objects: Mutex::default(),
         kinds: Arc::new(kinds),
+        gate,
         synced,
         clock,
         prover: Arc::new(prover),
@@ -222,8 +236,14 @@ pub async fn run(
     let objects = futures::stream::select(objects, held);
     let objects = futures::stream::select(objects, touched);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
+    let serving = async {
+        if let Some(listening) = listening {
+            listening.serve(context.clone(), stop.clone()).await;
+        }
+    };
     let loops = async {
         tokio::join!(
+            serving,
             readiness::definitions(context.clone(), definition_stream, &stop),
             readiness::processes(context.clone(), process_stream, &stop),
             readiness::identities(context.clone(), people.identities, &stop),
@@ -245,6 +265,7 @@ pub async fn run(
         tokio::join!(
             ready,
             context.prover.run(),
+            gate::run(&context),
             context.directory.tell_validity_changes(&context.clock),
             instances.count(),
             instances::sweep::run(&context)

@@ -7,11 +7,13 @@ use crate::api::{
     WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
+use crate::change::select;
 use crate::diagram::{self, Drawing};
 use crate::engine::activity::Home;
 use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
+use crate::gate::configuration;
 use crate::pending;
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -84,7 +86,12 @@ impl Checked for WorkflowDefinition {
 
 impl Checked for ApprovalProcess {
     fn faults(&self, context: &Context) -> Vec<String> {
-        process_faults(self, context)
+        let mut faults = process_faults(self, context);
+        // Ready is what is held back: the API server has the rules, provably.
+        if faults.is_empty() {
+            faults.extend(context.gate.waits(self));
+        }
+        faults
     }
 }
 
@@ -132,8 +139,13 @@ fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
 }
 
 /// What is wrong with a process, and with the workflow that it names.
-pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
+pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
+    if let Some(gate) = &process.spec.event.gate {
+        faults.extend(configuration::faults(gate));
+        faults.extend(select::faults(&process.spec));
+        faults.extend(context.gate.faults(process));
+    }
     let execution = process.spec.execution.as_ref().and_then(|execution| execution.mode);
     if execution == Some(ExecutionMode::Automatic) && !context.options.automatic {
         faults.push(
@@ -169,8 +181,9 @@ fn unsupplied(process: &ApprovalProcessSpec, workflow: &str, graph: &Graph) -> V
         Need::Role(RoleOf::Request) => process.role.is_some(),
         Need::Role(RoleOf::Superior) => process.superior_role.is_some(),
         Need::Role(RoleOf::Sub) => process.sub_role.is_some(),
-        // A certificate request is about whoever it names.
-        Need::Subjects | Need::Subject | Need::Process => true,
+        // A certificate request is about whoever it names; a change is about whoever its process says.
+        Need::Subjects | Need::Subject => process.subjects.is_some() || process.event.gate.is_none(),
+        Need::Process => true,
     };
     let missing = supplied(graph, supplies).into_iter();
     missing
@@ -204,6 +217,7 @@ pub async fn processes(
     let triggers =
         futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
     let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(Duration::from_millis(20)));
+    let triggers = futures::stream::select(triggers, context.gate.changes.bursts(Duration::ZERO));
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
 

@@ -12,6 +12,7 @@ mod changes;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod collections;
+mod gate;
 mod language;
 mod pending;
 mod requests;
