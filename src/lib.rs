@@ -19,6 +19,7 @@
 //! | [`diagram`] | a workflow as a picture: [`diagram::mermaid()`], [`diagram::svg()`] | IO, time, chance: the same drawing gives the same bytes |
 //! | [`directory`] | who a username is, who holds a role, who vouches, manages and stands in for whom, at one moment | IO |
 //! | [`change`] | what exactly an operation changes, which processes have to agree to it, what becomes of a request for it | IO, time, chance |
+//! | [`gate`] | holds live operations back: judges them, speaks to the API server | let anything pass because something failed |
 //! | [`pending`] | which process takes an object that waits, whether it still does, what is written to it; what a certificate request asks for | IO |
 //! | [`collection`] | what belongs to a collection, and what enters or leaves it | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |
@@ -48,6 +49,7 @@ pub mod controllers;
 pub mod diagram;
 pub mod directory;
 pub mod engine;
+pub mod gate;
 pub mod pending;
 pub mod proof;
 pub mod runtime;

@@ -5,6 +5,7 @@
 //! - [`changes`]: moves change requests
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`kinds`]: the kinds that processes name: served, allowed, watched
+//! - [`gate`]: what the API server is told about the gate
 //! - [`pending`]: opens instances for objects that wait
 //! - [`collections`]: opens instances for objects that enter or leave a collection
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
@@ -16,6 +17,7 @@ pub mod changes;
 pub mod collections;
 pub mod delegations;
 pub mod directory;
+pub mod gate;
 pub mod instances;
 pub mod kinds;
 pub mod pending;
@@ -26,6 +28,7 @@ use crate::activities::Activities;
 use crate::activities::endpoints::Endpoints;
 use crate::api::{ApprovalProcess, ChangeRequest, WorkflowDefinition};
 use crate::engine::Settings;
+use crate::gate::{self as gates, Gate};
 use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
@@ -60,14 +63,14 @@ pub struct Options {
     pub settings: Settings,
     /// How often the signals of deleted instances are swept.
     pub sweep_interval: Duration,
-    /// The most objects that one collection may have.
-    pub collection_limit: usize,
-    /// What activities may call.
-    pub endpoints: Endpoints,
+    /// The gate; none: it is switched off.
+    pub gate: Option<gates::Settings>,
     /// Whether the operator may carry changes out in the name of their requesters.
     pub automatic: bool,
-    /// The key by which what nobody may see is hashed.
-    pub digest_key: Vec<u8>,
+    /// What activities may call.
+    pub endpoints: Endpoints,
+    /// The most objects that one collection may have.
+    pub collection_limit: usize,
 }
 
 /// Why an operator cannot run.
@@ -76,6 +79,9 @@ pub enum Error {
     /// The proof cannot be set up.
     #[error(transparent)]
     Proof(#[from] crate::proof::Error),
+    /// The gate cannot be served.
+    #[error(transparent)]
+    Gate(#[from] gates::server::Error),
 }
 
 /// Definitions, processes, identities, roles, delegations, calendars, certificate requests, change requests, instances, signals.
@@ -101,12 +107,12 @@ pub struct Context {
     pub processes: Store<ApprovalProcess>,
     /// Certificate signing requests.
     pub requests: Store<CertificateSigningRequest>,
-    /// Carries activities out.
-    pub activities: Activities,
     /// Change requests.
     pub changes: ChangeStore,
     /// Takes the change requests whose instances changed.
     pub change_wakes: mpsc::UnboundedSender<instances::Key>,
+    /// Carries activities out.
+    pub activities: Activities,
     /// Snapshots of definitions.
     pub revisions: Revisions,
     /// Told when a definition comes, changes or goes.
@@ -125,6 +131,8 @@ pub struct Context {
     pub kinds: Arc<Kinds>,
     /// What is wrong with collections.
     pub collections: Collections,
+    /// The gate: live operations that are held back.
+    pub gate: Arc<Gate>,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -149,7 +157,7 @@ const EVALUATION: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// What happened instead, for people.
-async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(crate) async fn evaluate<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     tokio::time::timeout(EVALUATION, tokio::task::spawn_blocking(work))
         .await
         .map_err(|_| format!("took longer than {} s", EVALUATION.as_secs()))?
@@ -179,6 +187,11 @@ pub async fn run(
         metrics.clone(),
         readiness.clone(),
     )?;
+    let gate = Arc::new(Gate::new(options.gate.clone()));
+    let listening = match &options.gate {
+        Some(settings) => Some(gates::server::listen(&gate, settings).await?),
+        None => None,
+    };
     let (definition_changes, process_changes) = (Changes::default(), Changes::default());
     let synced = Synced::of(WATCHES);
     let (definitions, definition_stream) =
@@ -210,6 +223,7 @@ pub async fn run(
         held_objects: Mutex::default(),
         kinds: Arc::new(kinds),
         collections: Collections::default(),
+        gate,
         synced,
         clock,
         prover: Arc::new(prover),
@@ -230,8 +244,14 @@ pub async fn run(
     let (change_stream, held) = changes::tell_instances(change_stream);
     let objects = futures::stream::select(objects, held);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
+    let serving = async {
+        if let Some(listening) = listening {
+            listening.serve(context.clone(), stop.clone()).await;
+        }
+    };
     let loops = async {
         tokio::join!(
+            serving,
             readiness::definitions(context.clone(), definition_stream, &stop),
             readiness::processes(context.clone(), process_stream, &stop),
             readiness::identities(context.clone(), people.identities, &stop),
@@ -254,6 +274,7 @@ pub async fn run(
         tokio::join!(
             ready,
             context.prover.run(),
+            gate::run(&context),
             context.directory.tell_validity_changes(&context.clock),
             instances.count(),
             instances::sweep::run(&context)

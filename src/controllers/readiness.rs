@@ -7,11 +7,13 @@ use crate::api::{
     WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
+use crate::change::select;
 use crate::diagram::{self, Drawing};
 use crate::engine::activity::Home;
 use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
+use crate::gate::configuration;
 use crate::{collection, pending};
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -86,6 +88,10 @@ impl Checked for ApprovalProcess {
     fn faults(&self, context: &Context) -> Vec<String> {
         let mut faults = process_faults(self, context);
         faults.extend(context.collections.fault(self));
+        // Ready is what is held back: the API server has the rules, provably.
+        if faults.is_empty() {
+            faults.extend(context.gate.waits(self));
+        }
         faults
     }
 }
@@ -134,10 +140,14 @@ fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
 }
 
 /// What is wrong with a process, and with the workflow that it names.
-pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
+pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
     faults.extend(collection::faults(&process.spec));
-    faults.extend(context.kinds.faults(&process.spec));
+    if let Some(gate) = &process.spec.event.gate {
+        faults.extend(configuration::faults(gate));
+        faults.extend(select::faults(&process.spec));
+        faults.extend(context.gate.faults(process));
+    }
     let execution = process.spec.execution.as_ref().and_then(|execution| execution.mode);
     if execution == Some(ExecutionMode::Automatic) && !context.options.automatic {
         faults.push(
@@ -145,6 +155,7 @@ pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 .to_owned(),
         );
     }
+    faults.extend(context.kinds.faults(&process.spec));
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
         match found {
@@ -172,8 +183,9 @@ fn unsupplied(process: &ApprovalProcessSpec, workflow: &str, graph: &Graph) -> V
         Need::Role(RoleOf::Request) => process.role.is_some(),
         Need::Role(RoleOf::Superior) => process.superior_role.is_some(),
         Need::Role(RoleOf::Sub) => process.sub_role.is_some(),
-        // A certificate request is about whoever it names.
-        Need::Subjects | Need::Subject | Need::Process => true,
+        // A certificate request is about whoever it names; a change is about whoever its process says.
+        Need::Subjects | Need::Subject => process.subjects.is_some() || process.event.gate.is_none(),
+        Need::Process => true,
     };
     let missing = supplied(graph, supplies).into_iter();
     missing
@@ -209,6 +221,7 @@ pub async fn processes(
     let kinds = context.kinds.changes.bursts(Duration::from_millis(20));
     let kinds = futures::stream::select(kinds, context.collections.changes.bursts(Duration::ZERO));
     let triggers = futures::stream::select(triggers, kinds);
+    let triggers = futures::stream::select(triggers, context.gate.changes.bursts(Duration::ZERO));
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
 

@@ -81,10 +81,8 @@ pub(super) fn input(facts: &Facts<'_>, decisions: &[&CountedDecision], expressio
         }
         variables.insert("object".to_owned(), object);
     }
-    if wanted("oldObject")
-        && let Some(old) = &spec.old_object
-    {
-        variables.insert("oldObject".to_owned(), old.clone());
+    if wanted("oldObject") {
+        variables.insert("oldObject".to_owned(), spec.old_object.clone().unwrap_or_default());
     }
     if wanted("operation")
         && let Some(operation) = spec.operation

@@ -6,6 +6,7 @@ use crate::api::NamedApprovers;
 use crate::controllers::{self, Options};
 use crate::engine::Settings;
 use crate::engine::source::Source;
+use crate::gate;
 use crate::runtime::client::connect;
 use clap::Args;
 use jiff::SignedDuration;
@@ -19,6 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long what is under way may take to finish after a SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Certificates that live for less are renewed faster than API servers read about it.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 
 /// The arguments of the operator. Each can be set by its environment variable too.
 #[derive(Args, Clone, Debug)]
@@ -46,13 +50,25 @@ pub struct Arguments {
     /// The most objects that one collection may have.
     #[arg(long, env = "QUORATE_COLLECTION_LIMIT", default_value_t = 5000)]
     collection_limit: usize,
+    /// Where the gate listens, which holds live operations back until they are approved. Default: there is no gate.
+    #[arg(long, env = "QUORATE_GATE_ADDRESS")]
+    gate_address: Option<String>,
+    /// Where the API server reaches the gate, such as https://10.0.0.1:8443. Default: through the Service quorate of the namespace.
+    #[arg(long, env = "QUORATE_GATE_URL")]
+    gate_url: Option<String>,
+    /// A file with the certificates of those who sign the client certificates that the gate demands. Default: it demands none.
+    #[arg(long, env = "QUORATE_GATE_CLIENT_CA_FILE")]
+    gate_client_ca_file: Option<PathBuf>,
+    /// How long the gate's own certificates are valid; they are renewed after two thirds of that.
+    #[arg(long, env = "QUORATE_GATE_CERTIFICATE_LIFETIME", default_value = "2160h")]
+    gate_certificate_lifetime: SignedDuration,
+    /// Whether approved changes are carried out in the name of their requesters.
+    #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
+    execution_automatic: bool,
     /// A file with the endpoints that activities may call, YAML or JSON: a list of {name, url, secret or secretFile, timeout,
     /// headers, ca or caFile}.
     #[arg(long, env = "QUORATE_ENDPOINTS_FILE")]
     endpoints_file: Option<PathBuf>,
-    /// Whether approved changes are carried out in the name of their requesters.
-    #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
-    execution_automatic: bool,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -111,11 +127,35 @@ impl Arguments {
             namespace: self.namespace.clone(),
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
             sweep_interval,
-            collection_limit: self.collection_limit,
-            endpoints: self.endpoints_file.as_deref().map(Endpoints::read).transpose()?.unwrap_or_default(),
+            gate: self.gate()?,
             automatic: self.execution_automatic,
-            digest_key: Vec::new(),
+            endpoints: self.endpoints_file.as_deref().map(Endpoints::read).transpose()?.unwrap_or_default(),
+            collection_limit: self.collection_limit,
         })
+    }
+
+    /// How the gate is run, if it is.
+    fn gate(&self) -> Result<Option<gate::Settings>, Error> {
+        let given = |argument: &Option<String>| argument.clone().filter(|argument| !argument.is_empty());
+        let Some(address) = given(&self.gate_address) else { return Ok(None) };
+        let address = address.parse().map_err(|error| {
+            Error::Argument(format!("--gate-address {address} is no address, such as 0.0.0.0:8443: {error}"))
+        })?;
+        let url = given(&self.gate_url).map(|text| match text.parse::<url::Url>() {
+            Ok(url) if url.scheme() == "https" && url.host_str().is_some() && url.path() == "/" => Ok(url),
+            _ => Err(Error::Argument(format!(
+                "--gate-url {text} is no URL such as https://10.0.0.1:8443, without a path"
+            ))),
+        });
+        if self.gate_certificate_lifetime < SHORTEST {
+            return Err(Error::Argument("--gate-certificate-lifetime must be 10s or longer, such as 2160h".to_owned()));
+        }
+        Ok(Some(gate::Settings {
+            address,
+            url: url.transpose()?,
+            client_authorities: self.gate_client_ca_file.clone().filter(|file| !file.as_os_str().is_empty()),
+            certificate_lifetime: self.gate_certificate_lifetime,
+        }))
     }
 }
 

@@ -74,6 +74,10 @@ pub struct Metrics {
     pub proof: Gauge,
     /// Seconds from seeing an unjudged signal to having persisted what it did.
     pub decision_seconds: Histogram,
+    /// What the gate answered.
+    pub gate_answers: Words,
+    /// Seconds that the gate took to answer.
+    pub gate_seconds: Histogram,
 }
 
 impl Default for Metrics {
@@ -88,6 +92,8 @@ impl Default for Metrics {
             live: Gauge::default(),
             proof: Gauge::default(),
             decision_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            gate_answers: Family::default(),
+            gate_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
         };
         let registry = &mut metrics.registry;
         registry.register("verdicts", "Judged signals, by reason", metrics.verdicts.clone());
@@ -114,6 +120,8 @@ impl Default for Metrics {
             "From seeing a signal to having persisted what it did",
             metrics.decision_seconds.clone(),
         );
+        registry.register("gate_answers", "What the gate answered", metrics.gate_answers.clone());
+        registry.register("gate_seconds", "How long the gate took to answer", metrics.gate_seconds.clone());
         metrics
     }
 }

@@ -26,6 +26,8 @@ pub struct OperatorOptions {
     pub arguments: Vec<String>,
     /// Environment variables beside those that the chart sets.
     pub environment: Vec<(String, String)>,
+    /// Whether it has a gate, on a free port of this machine.
+    pub gate: bool,
     /// How long getting ready may take.
     pub deadline: Duration,
 }
@@ -39,6 +41,7 @@ impl OperatorOptions {
             service_account: chart::RELEASE.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            gate: true,
             deadline: Duration::from_mins(1),
         }
     }
@@ -87,6 +90,11 @@ impl Operator {
             format!("QUORATE_NAMESPACE={}", options.namespace),
             "MALLOC_ARENA_MAX=2".to_owned(),
         ];
+        if options.gate {
+            let gate = ports::free()?;
+            argv.push(format!("QUORATE_GATE_ADDRESS={gate}"));
+            argv.push(format!("QUORATE_GATE_URL=https://{gate}"));
+        }
         argv.extend(options.environment.iter().map(|(name, value)| format!("{name}={value}")));
         argv.push(std::path::absolute(&options.binary)?.to_string_lossy().into_owned());
         argv.extend(["--http-address".to_owned(), address.to_string()]);

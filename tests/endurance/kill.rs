@@ -110,10 +110,10 @@ impl InProcess {
                 operator_username: format!("system:serviceaccount:{NAMESPACE}:quorate"),
                 settings: Settings { administrators, max_signal_age: 3600 },
                 sweep_interval: std::time::Duration::from_hours(1),
-                collection_limit: 5000,
-                endpoints: quorate::activities::endpoints::Endpoints::default(),
                 automatic: false,
-                digest_key: Vec::new(),
+                gate: None,
+                endpoints: quorate::activities::endpoints::Endpoints::default(),
+                collection_limit: 5000,
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;

@@ -8,9 +8,11 @@
 
 mod attacks;
 mod bad_input;
+mod changes;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod collections;
+mod gate;
 mod language;
 mod pending;
 mod requests;
@@ -40,10 +42,13 @@ impl Cluster {
     async fn start_with(mutating: bool, values: &[&str], environment: &[(&str, String)]) -> Self {
         let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
-        let values = [&["deployment.enabled=false"], values].concat();
+        // One of the two carries changes out in the name of their requesters.
+        let automatic: &[&str] = if mutating { &AUTOMATIC } else { &[] };
+        let values = [&["deployment.enabled=false"], automatic, values].concat();
         plane.install_chart(&values).await.unwrap();
         plane.apply(RIGHTS).await.unwrap().ok().unwrap();
-        let operator = Self::spawn_operator_with(&plane, environment).await;
+        let execution = [("QUORATE_EXECUTION_AUTOMATIC", mutating.to_string())];
+        let operator = Self::spawn_operator_with(&plane, &[&execution, environment].concat()).await;
         Self { operator, plane, mutating }
     }
 
@@ -70,6 +75,15 @@ impl Cluster {
         assert_eq!(panic, None, "something in the operator panicked");
     }
 }
+
+/// What lets the operator carry changes out, as values of the chart.
+const AUTOMATIC: [&str; 5] = [
+    "execution.automatic.enabled=true",
+    "execution.automatic.resources[0].apiGroups[0]=",
+    "execution.automatic.resources[0].resources[0]=configmaps",
+    "execution.automatic.resources[1].apiGroups[0]=rbac.authorization.k8s.io",
+    "execution.automatic.resources[1].resources[0]=rolebindings",
+];
 
 /// Requesting certificates is everybody's right here.
 const RIGHTS: &str = "\

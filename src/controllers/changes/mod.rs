@@ -81,7 +81,7 @@ pub enum Error {
 
 /// The key by which the gate hashes what nobody may see.
 fn digest_key(context: &Context) -> Vec<u8> {
-    context.options.digest_key.clone()
+    context.gate.key().unwrap_or_default()
 }
 
 /// Splits off the instances of requests that were touched: what is held for them may have been carried out, or be off.

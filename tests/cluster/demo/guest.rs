@@ -120,8 +120,9 @@ impl Guest {
         // What kubectl has learned about the server before does not hold any more.
         let _ = std::fs::remove_dir_all(self.folder.path().join("kubectl"));
 
-        let operator =
-            Operator::spawn_with(&self.operators_kubeconfig().await?, OperatorOptions::beside_this_program()?).await?;
+        // The API server of a guest does not reach this machine.
+        let options = OperatorOptions { gate: false, ..OperatorOptions::beside_this_program()? };
+        let operator = Operator::spawn_with(&self.operators_kubeconfig().await?, options).await?;
         operator.wait_ready().await?;
         Ok(operator)
     }
