@@ -5,7 +5,7 @@
 //! operator judges again what arrives.
 
 use crate::api::{ApprovalProcess, GateEvent, Initiators, Namespaces, Operation};
-use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, segments};
+use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, segments};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -222,7 +222,8 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     let Initiators { users, groups, service_accounts, exclude } = initiators;
     if users.is_empty() && groups.is_empty() && service_accounts.is_empty() {
         let controllers = by(&CONTROLLERS.map(str::to_owned), &CONTROLLER_GROUPS.map(str::to_owned), &[]);
-        add("controllers", format!("request.operation != \"DELETE\" || !({controllers})"));
+        let follows = format!("(request.operation == \"DELETE\" || request.subResource in {})", json!(FOLLOWING));
+        add("controllers", format!("!{follows} || !({controllers})"));
     } else {
         add("initiators", by(&users, &groups, &service_accounts));
     }

@@ -111,7 +111,7 @@ impl InProcess {
                 settings: Settings { administrators, max_signal_age: 3600 },
                 sweep_interval: std::time::Duration::from_hours(1),
                 automatic: false,
-                digest_key: Vec::new(),
+                gate: None,
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;
