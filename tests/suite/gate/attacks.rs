@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::eventually;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::api::{Api, PostParams};
 
 #[tokio::test]
@@ -154,16 +153,12 @@ async fn attack_42_a_held_secret_reaches_no_request_and_no_log() {
 async fn attack_43_a_forged_review_opens_nothing() {
     let cluster = crate::with_mutating_policy().await;
     let gated = Gated::start(cluster, "attack-43").await;
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(gated.scene.admin.client.clone());
-    let configuration = json!(api.get("quorate-gate").await.unwrap());
-    let client = &configuration["webhooks"][0]["clientConfig"];
-    let url: url::Url = client["url"].as_str().unwrap().parse().unwrap();
+    let (url, authority) = away::reached(&gated).await;
     let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "one",
         "kind": {"group": "", "version": "v1", "kind": "ConfigMap"}, "resource": {"group": "", "version": "v1", "resource": "configmaps"},
         "name": "web", "namespace": gated.scene.namespace, "operation": "CREATE", "userInfo": {"username": "mary"},
         "object": config_map("web", "x")}});
-    let authority = client["caBundle"].as_str().unwrap();
-    let posts = async |path: &str, body: String| away::post(&url, authority, path, &body).await;
+    let posts = async |path: &str, body: String| away::post(&url, &authority, path, &body).await.0;
     for path in ["/", "/gate", "/gate/", "/gate/0000", "/metrics"] {
         assert_eq!(posts(path, review.to_string()).await, 404, "{path}");
     }

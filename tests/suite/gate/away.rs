@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Posts to the gate as somebody who trusts its authority (PEM in base64), and gives the HTTP status.
-pub async fn post(url: &url::Url, authority: &str, path: &str, body: &str) -> u16 {
+/// Posts to the gate as somebody who trusts its authority (PEM in base64), and gives the HTTP status and the answer.
+pub async fn post(url: &url::Url, authority: &str, path: &str, body: &str) -> (u16, String) {
     let pem = base64::engine::general_purpose::STANDARD.decode(authority).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -37,7 +37,16 @@ pub async fn post(url: &url::Url, authority: &str, path: &str, body: &str) -> u1
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok();
     let text = String::from_utf8_lossy(&answer);
-    text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {text}"))
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no answer: {text}")), text.into_owned())
+}
+
+/// How the API server reaches the gate: its URL, and its authority as PEM in base64.
+pub async fn reached(gated: &Gated<'_>) -> (url::Url, String) {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(gated.scene.admin.client.clone());
+    let configuration = json!(api.get("quorate-gate").await.unwrap());
+    let client = &configuration["webhooks"][0]["clientConfig"];
+    (client["url"].as_str().unwrap().parse().unwrap(), client["caBundle"].as_str().unwrap().to_owned())
 }
 
 const CREATE: &[&str] = &["create", "-f", "-"];

@@ -1,6 +1,7 @@
 //! What was approved passes, once, and nothing else does.
 
 use super::*;
+use crate::cluster::{Operator, OperatorOptions, ports};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use std::time::Duration;
 
@@ -125,22 +126,60 @@ async fn r25_who_holds_the_verb_passes_with_a_reason_that_is_recorded() {
     assert_eq!(recorded, ["the cluster burns"]);
 }
 
+/// What is asked of a gate when `object` is created under a name that the server has made up.
+fn review(gated: &Gated<'_>, name: &str) -> String {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"key": "x"},
+        "metadata": {"generateName": "web-", "name": name, "namespace": gated.scene.namespace}});
+    let request = json!({"uid": name, "kind": {"group": "", "version": "v1", "kind": "ConfigMap"},
+        "resource": {"group": "", "version": "v1", "resource": "configmaps"}, "name": name, "namespace": gated.scene.namespace,
+        "operation": "CREATE", "userInfo": {"username": "mary", "groups": ["system:authenticated"]}, "object": object});
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).to_string()
+}
+
 #[tokio::test]
-async fn attack_27_two_operators_let_one_request_pass_once() {
+async fn attack_27_two_operators_that_race_let_one_request_pass() {
+    let cluster = Cluster::start(true).await;
+    let gated = Gated::start(&cluster, "attack-27").await;
+    let (url, authority) = away::reached(&gated).await;
+    let mut second = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
+    let address = ports::free().unwrap();
+    let own = format!("{}://{}:{}", url.scheme(), url.host_str().unwrap(), url.port().unwrap());
+    second.environment.push(("QUORATE_GATE_ADDRESS".into(), address.to_string()));
+    second.environment.push(("QUORATE_GATE_URL".into(), own));
+    let second = Operator::spawn(&cluster.plane, second).await.unwrap();
+    second.wait_ready().await.unwrap();
+    let mut other = url.clone();
+    other.set_port(Some(address.port())).unwrap();
+
+    let object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "web-"}, "data": {"key": "x"}});
+    is_held(&gated.kubectl_as("mary", &["create", "-f", "-"], &object).await);
+    gated.is_approved(&gated.request_about("web-").await).await;
+    eventually("the other gate answers", async || {
+        let path = url.path().to_owned();
+        let (status, _) = away::post(&other, &authority, &path, "{}").await;
+        (status == 400).then_some(())
+    })
+    .await;
+    let reviews: Vec<_> = "bcdfghjklm".chars().map(|made| review(&gated, &format!("web-bcdf{made}"))).collect();
+    let posts = reviews.iter().flat_map(|body| [(&url, body), (&other, body)]);
+    let posts = posts.map(|(gate, body)| away::post(gate, &authority, url.path(), body));
+    let answers = futures::future::join_all(posts).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    let allowed = answers.iter().filter(|(_, answer)| answer.contains(r#""allowed":true"#)).count();
+    assert_eq!(allowed, 1, "{answers:?}");
+}
+
+#[tokio::test]
+async fn attack_27_of_twenty_at_the_same_time_one_passes() {
     let cluster = crate::with_mutating_policy().await;
     let gated = Gated::start(cluster, "attack-27").await;
-    is_held(&gated.kubectl_as("mary", APPLY, &config_map("web", "after")).await);
-    let request = gated.request_about("web").await;
-    gated.is_approved(&request).await;
-    let mary = gated.scene.as_user("mary", &[]).await;
-    let api: Api<k8s_openapi::api::core::v1::ConfigMap> = mary.sees();
-    let object: k8s_openapi::api::core::v1::ConfigMap = {
-        let mut object = config_map("web", "after");
-        object["metadata"]["namespace"] = json!(gated.scene.namespace);
-        serde_json::from_value(object).unwrap()
-    };
-    let parameters = PostParams::default();
-    let tries = (0..20).map(|_| api.create(&parameters, &object));
-    let made = futures::future::join_all(tries).await;
+    let object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "web-"}, "data": {"key": "x"}});
+    is_held(&gated.kubectl_as("mary", &["create", "-f", "-"], &object).await);
+    gated.is_approved(&gated.request_about("web-").await).await;
+    let api: Api<k8s_openapi::api::core::v1::ConfigMap> = gated.scene.as_user("mary", &[]).await.sees();
+    let (parameters, object) = (PostParams::default(), serde_json::from_value(object).unwrap());
+    let made = futures::future::join_all((0..20).map(|_| api.create(&parameters, &object))).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
 }
