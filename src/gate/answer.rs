@@ -130,7 +130,7 @@ async fn judged(context: &Arc<Context>, question: Question) -> Result<Counted, E
             Selection::Nobody | Selection::Ask(_) => allow("nobody"),
         };
     };
-    asked.generated = question.generated_name().unwrap_or_default();
+    asked.generated = question.generated_name.clone().unwrap_or_default();
     if asked.held.bypass_reason.is_some() {
         for (process, permitted) in asked.processes.iter().zip(&asked.bypass) {
             if !permitted || !may_bypass(context, &user, process).await? {

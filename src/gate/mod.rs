@@ -20,5 +20,7 @@ pub mod message;
 pub mod review;
 pub mod server;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use state::{Gate, Loaded, Secrets, Settings};
