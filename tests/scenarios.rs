@@ -160,6 +160,7 @@ scenarios! {
     r35_gone_once_voted
     r39_why
     r39_why_it_does_not_move
+    r51_before_anybody_decides
     r51_done
     r51_expression_fails
     r51_failed

@@ -27,7 +27,7 @@ impl Activities {
         parameters.force = force;
         match api.patch(&target.name, &parameters, &Patch::Apply(object)).await {
             Ok(_) => done("applied", &target),
-            Err(error) => answered(&error, &target, "create, patch"),
+            Err(error) => self.refused(&error, &target, "create, patch"),
         }
     }
 
@@ -47,7 +47,7 @@ impl Activities {
         };
         match patched {
             Ok(_) => done("changed", target),
-            Err(error) => answered(&error, target, "patch"),
+            Err(error) => self.refused(&error, target, "patch"),
         }
     }
 
@@ -61,6 +61,15 @@ impl Activities {
             Err(Error::Api(status)) if status.is_not_found() => done("gone already:", target),
             Err(error) => answered(&error, target, "delete"),
         }
+    }
+
+    /// What a refusal means; what is not found may be a kind that is another one by now.
+    fn refused(&self, error: &Error, target: &Target, verbs: &str) -> Answer {
+        if matches!(error, Error::Api(status) if status.is_not_found()) {
+            let key = (target.api_version.clone(), target.kind.clone());
+            self.kinds.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        }
+        answered(error, target, verbs)
     }
 
     /// The API of a kind, found by discovery once.

@@ -30,7 +30,7 @@ impl Run<'_> {
             end
         };
         let (id, node) = (id(uid, &visit.node, visit.visit), visit.node.clone());
-        if let Some(performed) = performed.filter(|it| it.id == id && it.attempt == visit.attempts + 1) {
+        if let Some(performed) = performed.filter(|it| it.id == id && is_new(visit, it)) {
             match record(visit, performed, act, now, deadline) {
                 Recorded::Left(output) => {
                     let message = format!("{}: {}", act.title, visit.message.as_deref().unwrap_or(output));
@@ -130,6 +130,12 @@ enum Recorded {
     Runs,
     /// It is tried again.
     Again,
+}
+
+/// Whether a try is not on record yet; that its Job runs may be said again.
+fn is_new(visit: &StepVisit, performed: &Performed) -> bool {
+    let runs = matches!(&performed.came, Came::Runs(job) if visit.job.as_ref() == Some(job));
+    performed.attempt == visit.attempts + 1 || runs && performed.attempt == visit.attempts
 }
 
 /// Takes note of what came of a try.

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use http::{Method, Request, Response};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::client::{Body, ClientBuilder};
 use kube::{Api, Client, ResourceExt};
@@ -203,7 +204,7 @@ fn kubeconfig(cluster: &ControlPlane, token: &str) -> Result<kube::config::Kubec
     }))?)
 }
 
-/// Martha asks for a certificate, Carol may not decide, Mary and John approve.
+/// Martha asks for a certificate, Carol may not decide, Mary and John approve, and that is recorded.
 struct Story {
     admin: Client,
     people: [(&'static str, Client); 3],
@@ -218,7 +219,13 @@ impl Story {
         let name = format!("laptop-{number}");
         let definition: WorkflowDefinition = serde_json::from_value(serde_json::json!({
             "metadata": {"name": name},
-            "spec": {"nodes": [{"name": "check", "approval": {"approvers": [{"group": GROUP}], "required": 2}}]}
+            "spec": {"nodes": [
+                {"name": "check", "approval": {"approvers": [{"group": GROUP}], "required": 2}},
+                {"name": "record", "action": {"apply": {"object": {
+                    "apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": "${object.metadata.name}", "namespace": "default"},
+                    "data": {"by": "${decisions.map(d, d.actor).join(' and ')}"}}}}},
+            ]}
         }))?;
         Api::all(admin.clone()).create(&PostParams::default(), &definition).await?;
         let process: ApprovalProcess = serde_json::from_value(serde_json::json!({
@@ -301,7 +308,10 @@ impl Story {
         let status = instance.status.as_ref().context("the instance has a status")?;
         ensure!(status.outcome == Some(Outcome::Approved), "outcome {:?}", status.outcome);
         let visits: Vec<_> = status.steps.iter().map(|visit| (visit.node.as_str(), visit.visit)).collect();
-        ensure!(visits == [("check", 1), ("Approved", 1)], "steps {visits:?}");
+        ensure!(visits == [("check", 1), ("record", 1), ("Approved", 1)], "steps {visits:?}");
+        let recorded: Api<ConfigMap> = Api::namespaced(self.admin.clone(), "default");
+        let by = recorded.get(&self.name).await?.data.unwrap_or_default().remove("by");
+        ensure!(by.as_deref() == Some("mary and john"), "recorded {by:?}");
         let decided: Vec<_> = status.decisions.iter().map(|decision| decision.actor.as_str()).collect();
         ensure!(decided == ["mary", "john"], "decisions {decided:?}");
         ensure!(status.tasks.len() == 1 && status.tasks[0].approvals == 2, "tasks {:?}", status.tasks);

@@ -21,7 +21,11 @@ pub const DEADLINE: Duration = Duration::from_secs(90);
 /// A control plane of this test's own, with the chart and no operator yet.
 pub async fn control_plane() -> Result<ControlPlane> {
     let cluster = ControlPlane::start(Options::default()).await?;
-    cluster.install_chart(&["deployment.enabled=false"]).await?;
+    let rule = |field: &str, value: &str| format!("activities.rules[0].{field}={value}");
+    let rules = [rule("apiGroups[0]", ""), rule("resources", "{configmaps}"), rule("verbs", "{create,patch}")];
+    let mut values = vec!["deployment.enabled=false"];
+    values.extend(rules.iter().map(String::as_str));
+    cluster.install_chart(&values).await?;
     Ok(cluster)
 }
 

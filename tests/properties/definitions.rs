@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use quorate::api::{
     Action, Approval, ApproverSource, ConditionType, DeleteAction, End, EndOutcome, Escalation, Execute, Field,
-    FieldType, GuarantorOf, GuarantorType, HttpAction, NoApprovers, Node, NodeCondition, Operator, Partition,
-    Permission, Quorum, RequireComment, SelfApproval, SupervisorOf, TargetObject, Timeout, TimeoutOutput,
+    FieldType, GuarantorOf, GuarantorType, HttpAction, JobAction, NoApprovers, Node, NodeCondition, Operator,
+    Partition, Permission, Quorum, RequireComment, SelfApproval, SupervisorOf, TargetObject, Timeout, TimeoutOutput,
     WorkflowDefinitionSpec,
 };
 use serde_json::{Value, json};
@@ -200,7 +200,30 @@ fn node() -> impl Strategy<Value = Node> {
         8 => approval().prop_map(|approval| Node { approval: Some(approval), ..Node::default() }),
         2 => condition().prop_map(|condition| Node { condition: Some(condition), ..Node::default() }),
         1 => Just(Node { execute: Some(Execute {}), ..Node::default() }),
+        1 => action().prop_map(|action| Node { action: Some(action), ..Node::default() }),
     ]
+}
+
+/// One tells what people recorded to an endpoint, which may tell it back.
+fn action() -> impl Strategy<Value = Action> {
+    let target = TargetObject {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: Some("${parameters.namespace}".to_owned()),
+        name: "site".to_owned(),
+    };
+    let http = HttpAction {
+        endpoint: "tickets".to_owned(),
+        body: Some("decisions.map(d, d.fields)".to_owned()),
+        ..HttpAction::default()
+    };
+    let job = JobAction { namespace: "batch".to_owned(), spec: json!({"template": {}}) };
+    let timeout = Some("30s".to_owned());
+    select(vec![
+        Action { delete: Some(DeleteAction { target }), ..Action::default() },
+        Action { http: Some(http), timeout: timeout.clone(), ..Action::default() },
+        Action { job: Some(job), timeout, ..Action::default() },
+    ])
 }
 
 /// Mostly sound: steps that lead on, now and then back or to an end.

@@ -10,6 +10,7 @@ use quorate::api::{
 };
 use quorate::calendar::Calendar;
 use quorate::directory::Snapshot;
+use quorate::engine::activity::{Activity, Came, Deed, Performed, job_name};
 use quorate::engine::graph::{Fault, Graph, Rule, check, compile};
 use quorate::engine::source::Source;
 use quorate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Settings, Signal, advance};
@@ -29,6 +30,9 @@ pub struct Play<'s> {
     snapshot: bool,
     pub proof: Proof,
     object: Object,
+    /// What the operator is to do, and what came of it.
+    asked: Option<Activity>,
+    performed: Option<Performed>,
     pub now: i64,
     pub lag: i64,
     pub status: WorkflowInstanceStatus,
@@ -68,6 +72,8 @@ impl<'s> Play<'s> {
             snapshot: true,
             proof: Proof::Since(CREATED_AT - 10),
             object: Object::None,
+            asked: None,
+            performed: None,
             now: CREATED_AT,
             lag: 0,
             status: WorkflowInstanceStatus::default(),
@@ -129,6 +135,7 @@ impl<'s> Play<'s> {
             // Whatever starts writes its own first.
             Change::Snapshot(readable) => self.snapshot = readable || self.status.started_at.is_none(),
         }
+        self.performed = self.asked.as_ref().map(|asked| came_of(asked, self.now));
         for sent in &event.signals {
             let uid = format!("{:04}", (self.sent.len() * 7919) % 10_000);
             let signal = self.signal(sent, &uid);
@@ -246,7 +253,7 @@ impl<'s> Play<'s> {
             settings: &self.settings,
             proof: &self.proof,
             object: self.object.clone(),
-            performed: None,
+            performed: self.performed.as_ref(),
             now: Timestamp::from_second(self.now).expect("a time"),
         })
     }
@@ -282,9 +289,23 @@ impl<'s> Play<'s> {
         let judged: BTreeSet<&String> = plan.verdicts.iter().map(|verdict| &verdict.signal.uid).collect();
         let changed = plan.status != self.status || !judged.is_empty();
         self.unjudged.retain(|signal| !judged.contains(&signal.uid));
+        self.asked = plan.activity;
         self.status = plan.status;
         changed
     }
+}
+
+/// What came of an activity: anything may, and an endpoint may tell what it was told.
+fn came_of(asked: &Activity, now: i64) -> Performed {
+    let came = match now % 5 {
+        0 | 1 => Came::Done,
+        2 => Came::Failed,
+        3 if matches!(asked.deed, Deed::Job { .. }) => Came::Runs(job_name(asked)),
+        _ => Came::Again,
+    };
+    let told = matches!(asked.deed, Deed::Http { .. });
+    let message = if told { format!("answered {MARKER}") } else { "answered".to_owned() };
+    Performed { id: asked.id.clone(), attempt: asked.attempt, came, message }
 }
 
 fn faults(graph: &Result<Graph, Vec<Fault>>, directory: &Snapshot) -> Vec<Fault> {

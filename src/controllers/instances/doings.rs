@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How soon an instance is looked at again that was not what its watch shows.
-const LAG: Duration = Duration::from_millis(200);
+/// How soon an instance is looked at again that was not what its watch shows, or could not be read.
+const LAG: Duration = Duration::from_millis(500);
 
 /// What is under way, and what came of it.
 pub struct Doings {

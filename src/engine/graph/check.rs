@@ -107,6 +107,11 @@ pub fn warnings(graph: &Graph) -> Vec<String> {
             }
         }
     }
+    // The requester alone has brought it there.
+    let undecided = reachable(graph, &graph.start, |output| !["approved", "rejected", "expired"].contains(&output));
+    for (name, _) in graph.actions().filter(|(name, _)| undecided.contains(name)) {
+        warnings.push(format!("spec.nodes[{name}].action: is done before anybody has decided anything"));
+    }
     warnings
 }
 
