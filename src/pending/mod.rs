@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 /// What conditions of a process see.
 pub static SCOPE: Scope = Scope { variables: &["object", "request", "initiator"], directory: false };
@@ -334,6 +335,16 @@ fn mark(instance: &WorkflowInstance) -> String {
     let metadata = &instance.metadata;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     format!("workflowinstance {}/{}, uid {}", text(&metadata.namespace), text(&metadata.name), text(&metadata.uid))
+}
+
+/// A hash as text.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A name for an instance: readable, and bound to what it is for, so that it is the same however often it is made.
