@@ -5,7 +5,7 @@
 
 use crate::api::{ApprovalProcessSpec, CollectionEvent, LabelOperator, LabelRequirement, LabelSelector, When};
 use crate::cel::{Expression, Input};
-use crate::pending::{Asked, OBJECT_SCOPE, about_faults, instance_name_of, of_gates_alone, unfit};
+use crate::pending::{Asked, OBJECT_SCOPE, about_faults, hexadecimal, instance_name_of, of_gates_alone, unfit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 /// What is remembered of an object.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_excessive_bools, reason = "a record, kept small: false is left out")]
 pub struct Entry {
     /// metadata.name.
     pub name: String,
@@ -39,6 +40,7 @@ pub struct Entry {
     pub asked: Option<Asked>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -147,7 +149,7 @@ fn selects(selector: &LabelSelector, object: &Value) -> bool {
 #[must_use]
 pub fn definition(event: &CollectionEvent) -> String {
     let text = serde_json::json!([event.resource, event.selector, event.expression]).to_string();
-    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(text.as_bytes())[..16])
 }
 
 /// The name of the instance that an object opens for the `count`th time; for one subject, or for all.

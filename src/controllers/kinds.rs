@@ -238,7 +238,9 @@ impl Kinds {
                     complete.store(true, Ordering::Release);
                     // Whatever vanished while nobody watched is told by nothing else.
                     let waiting: Vec<_> = lock(&kinds.interested).keys().cloned().collect();
-                    waiting.iter().for_each(|uid| kinds.touched(uid));
+                    for uid in waiting {
+                        kinds.touched(&uid);
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "a watch was interrupted, trying again"),
@@ -312,15 +314,14 @@ async fn keep_watching(context: &Arc<Context>, running: &mut HashMap<Name, Runni
         }
     }
     for (name, served) in waiting {
-        if !running.contains_key(&name) {
+        running.entry(name).or_insert_with_key(|name| {
             tracing::info!(group = name.0, resource = name.1, "is waited for");
             let stop = stop.child_token();
-            let (store, stream) = context.kinds.watch(&name, &served);
+            let (store, stream) = context.kinds.watch(name, &served);
             let work =
                 pending::objects::run(context.clone(), name.clone(), served.clone(), store, stream, stop.clone());
-            let work = tokio::spawn(work);
-            running.insert(name, Running { served: served.resource, stop, work });
-        }
+            Running { served: served.resource, stop, work: tokio::spawn(work) }
+        });
     }
 }
 

@@ -40,6 +40,11 @@ trait Checked:
     /// What is wrong with it, each with its place; empty when it can be used.
     fn faults(&self, context: &Context) -> Vec<String>;
 
+    /// What works and may not be meant; told with `Ready`.
+    fn remarks(&self, _: &Context) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whatever else the status says.
     fn describe(&mut self, _: &Context) {}
 }
@@ -93,6 +98,14 @@ impl Checked for ApprovalProcess {
             faults.extend(context.gate.waits(self));
         }
         faults
+    }
+
+    fn remarks(&self, context: &Context) -> Vec<String> {
+        let workflow = self.spec.workflow_ref.as_ref();
+        let found = workflow
+            .and_then(|workflow| context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name)));
+        let graph = found.and_then(|definition| compile(&definition.spec).ok());
+        graph.and_then(|graph| pending::outlives_requests(&self.spec, &graph)).into_iter().collect()
     }
 }
 
@@ -279,8 +292,10 @@ async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<
     let mut fresh = (*object).clone();
     let generation = object.meta().generation;
     let said = faults.join("; ");
+    let remarks = object.remarks(&context).into_iter().map(|remark| format!("; warning: {remark}"));
+    let usable = format!("it can be used{}", remarks.collect::<String>());
     let says = if faults.is_empty() {
-        Says { type_: "Ready", status: "True", reason: "Valid", message: "it can be used" }
+        Says { type_: "Ready", status: "True", reason: "Valid", message: &usable }
     } else {
         Says { type_: "Ready", status: "False", reason: "Invalid", message: &said }
     };

@@ -14,10 +14,13 @@ pub mod write_back;
 
 use crate::api::{Actor, ApprovalProcessSpec, GroupResources, InstancePer, OnMatch, PendingEvent, WorkflowInstance};
 use crate::cel::{Expression, Input, Scope};
+use crate::engine::graph::{Graph, Span};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 /// What conditions of a process see.
 pub static SCOPE: Scope = Scope { variables: &["object", "request", "initiator"], directory: false };
@@ -285,6 +288,35 @@ pub fn targets(pending: &PendingEvent, group: &str, resource: &str) -> BTreeSet<
     }
 }
 
+/// How long Kubernetes keeps a certificate signing request that nobody decides (semantics.md 26).
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// That Kubernetes may delete a certificate signing request before its workflow is through; none where it does not.
+#[must_use]
+pub fn outlives_requests(spec: &ApprovalProcessSpec, graph: &Graph) -> Option<String> {
+    let pending = spec.event.pending.as_ref()?;
+    named(pending).find(|(_, group, resource)| Nature::of(group, resource) == Nature::Certificate)?;
+    let mut together = SignedDuration::ZERO;
+    let mut slow = Vec::new();
+    for (name, step) in graph.steps() {
+        let place = format!("nodes[{name}].approval");
+        match step.timeout.as_ref().map(|timeout| &timeout.span) {
+            None => slow.push(format!("{place} has no timeout")),
+            Some(Span::After(after)) if *after <= KEPT => together = together.saturating_add(*after),
+            Some(span) => slow.push(format!("{place}.timeout: {span}")),
+        }
+    }
+    if slow.is_empty() && together > KEPT {
+        slow.push(format!("its timeouts add up to {together:#}"));
+    }
+    (!slow.is_empty()).then(|| {
+        format!(
+            "Kubernetes deletes certificate signing requests that have waited for {KEPT:#}, and the workflow may take longer ({}); an instance whose request is gone ends Cancelled",
+            slow.join(", ")
+        )
+    })
+}
+
 /// What a remembered object asks for, as expressions of a workflow see it under `request`; null where it is no certificate
 /// request, or cannot be decoded.
 #[must_use]
@@ -305,6 +337,16 @@ fn mark(instance: &WorkflowInstance) -> String {
     format!("workflowinstance {}/{}, uid {}", text(&metadata.namespace), text(&metadata.name), text(&metadata.uid))
 }
 
+/// A hash as text.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// A name for an instance: readable, and bound to what it is for, so that it is the same however often it is made.
 #[must_use]
 pub fn instance_name_of(name: &str, bound_to: &str) -> String {
@@ -323,8 +365,9 @@ fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Selection, asked, csr, faults, select};
+    use super::{Candidate, Selection, asked, csr, faults, outlives_requests, select};
     use crate::api::{ApprovalProcessSpec, GroupResources, MatchCondition, NameRef, PendingEvent, ProcessEvent};
+    use crate::engine::graph::compile;
     use serde_json::json;
 
     fn process(order: i32, skip: bool, condition: &str) -> ApprovalProcessSpec {
@@ -412,5 +455,26 @@ mod tests {
         spec.event.pending.as_mut().expect("a pending event").write_back =
             Some(serde_json::from_value(write_back).expect("a write-back"));
         assert_eq!(faults(&spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn rule26_a_workflow_that_outlives_certificate_requests_is_warned_about() {
+        let told = |nodes: serde_json::Value| {
+            let definition = serde_json::from_value(json!({"nodes": nodes})).expect("a definition");
+            outlives_requests(&process(500, false, "true"), &compile(&definition).expect("a graph"))
+        };
+        let step = |name: &str, timeout: serde_json::Value| json!({"name": name, "approval": {"approvers": [{"user": "mary"}], "timeout": timeout}});
+        assert_eq!(told(json!([step("check", json!({"after": "24h"}))])), None);
+        for (nodes, why) in [
+            (json!([step("check", json!({"after": "25h"}))]), "nodes[check].approval.timeout: 25h"),
+            (
+                json!([{"name": "check", "approval": {"approvers": [{"user": "mary"}]}}]),
+                "nodes[check].approval has no timeout",
+            ),
+            (json!([step("a", json!({"after": "20h"})), step("b", json!({"after": "5h"}))]), "add up to 25h"),
+        ] {
+            let warning = told(nodes).expect("a warning");
+            assert!(warning.contains("24h") && warning.contains(why), "{warning}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Objects of any kind that wait: what is to be approved of them, whether they still wait, what an instance sees of its object.
 
-use super::{Nature, cert_manager, mark, write_back};
+use super::{Nature, cert_manager, hexadecimal, mark, write_back};
 use crate::api::{Outcome, PendingEvent, WorkflowInstance};
 use crate::engine::Object;
 use jiff::Timestamp;
@@ -78,7 +78,7 @@ fn content(object: &Value, pending: &PendingEvent) -> Value {
 /// SHA-256 over uid and content: an object that changes is another thing to approve.
 #[must_use]
 pub fn digest(object: &Value, pending: &PendingEvent) -> String {
-    Sha256::digest(content(object, pending).to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(content(object, pending).to_string()))
 }
 
 /// The name of an object for people: `Box shop/cart`.
@@ -109,7 +109,8 @@ pub fn observe(instance: &WorkflowInstance, object: Option<&Value>, pending: Opt
         return Object::Gone(format!("{shown} is not what was to be approved"));
     }
     match standing(object, pending) {
-        Ok(Standing::Waits) => Object::Waiting,
+        // What cannot be told takes nothing from people; before anything is written it is asked again.
+        Ok(Standing::Waits) | Err(_) => Object::Waiting,
         Ok(Standing::Decided(approved, None)) => Object::Decided(approved),
         Ok(Standing::Decided(approved, Some(told))) if told.contains(&mark(instance)) => Object::Decided(approved),
         Ok(Standing::Decided(approved, Some(_))) => {
@@ -117,8 +118,6 @@ pub fn observe(instance: &WorkflowInstance, object: Option<&Value>, pending: Opt
             Object::Gone(format!("{shown} was {verb} by somebody else"))
         }
         Ok(Standing::Over(why)) => Object::Gone(format!("{shown}: {why}")),
-        // What cannot be told takes nothing from people; before anything is written it is asked again.
-        Err(_) => Object::Waiting,
     }
 }
 

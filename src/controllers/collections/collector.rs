@@ -125,7 +125,7 @@ impl Collector {
                     }
                     Ok(watcher::Event::Apply(object)) => self.sees(&object).await?,
                     Ok(watcher::Event::Delete(object)) => {
-                        self.loses(&object.uid().unwrap_or_default(), Some(&object)).await?
+                        self.loses(&object.uid().unwrap_or_default(), Some(&object)).await?;
                     }
                     Err(error) => tracing::warn!(%error, "a watch was interrupted, trying again"),
                 }

@@ -148,12 +148,12 @@ async fn keep_collecting(
         context.collections.forget(&uid);
     }
     for (uid, (process, served)) in usable {
-        if !running.contains_key(&uid) {
+        running.entry(uid).or_insert_with(|| {
             let (generation, resource) = (process.meta().generation, served.resource.clone());
             let stop = stop.child_token();
-            let work = collect(context.clone(), process.clone(), served, stop.clone());
-            running.insert(uid, Running { generation, resource, stop: stop.clone(), work: tokio::spawn(work) });
-        }
+            let work = tokio::spawn(collect(context.clone(), process.clone(), served, stop.clone()));
+            Running { generation, resource, stop, work }
+        });
     }
     gone
 }

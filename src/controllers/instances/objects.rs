@@ -7,7 +7,7 @@ use crate::api::{ApprovalProcess, ApprovalProcessSpec, Outcome, condition};
 use crate::controllers::pending::objects::{read, send, watched};
 use crate::controllers::{Context, evaluate};
 use crate::engine::Object;
-use crate::pending::object::{observe as seen_of, shown, written};
+use crate::pending::object::{observe as seen_of, shown, standing, written};
 use crate::pending::{Nature, cert_manager, decoded, matches};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -74,6 +74,7 @@ pub async fn write_back(
     if seen_of(&parsed.instance, Some(&now), Some(&pending)) != Object::Waiting {
         return Ok(false);
     }
+    standing(&now, &pending).map_err(refused)?;
     check_match(process, served.resource.group.clone(), served.resource.plural.clone(), &now).await.map_err(refused)?;
     let moment = whole_second(context.clock.now());
     let (instance, copy, told) = (parsed.instance.clone(), now.clone(), told.to_owned());

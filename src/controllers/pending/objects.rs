@@ -108,6 +108,12 @@ async fn reconcile(object: Arc<DynamicObject>, kind: Arc<Kind>) -> Result<Action
     for attempt in 0..ATTEMPTS {
         let name = instance_name_of(&object.name_any(), &format!("{uid}/{digest}/{attempt}"));
         let Some(existing) = api.get_opt(&name).await.map_err(failed)? else {
+            // The watch may lag behind: nobody is asked about what is no more.
+            let within = kind.served.within(object.namespace().as_deref(), &context.client);
+            let fresh = within.get_metadata_opt(&object.name_any()).await.map_err(failed)?;
+            if fresh.is_none_or(|fresh| fresh.metadata.resource_version != object.metadata.resource_version) {
+                return Ok(Action::requeue(backoff(1)));
+            }
             let instance = instance(&name, &value, &decoded.unwrap_or_default(), &process, asked);
             return match api.create(&PostParams::default(), &instance).await {
                 Ok(_) => {

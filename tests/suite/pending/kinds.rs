@@ -49,7 +49,7 @@ pub fn crd([group, version, kind, plural]: Kind, scope: &str) -> Value {
 }
 
 /// The fields of a `CertificateRequest` that cert-manager v1 has, pruned and checked as its own CRD does.
-fn certificate_requests() -> Value {
+pub fn certificate_requests() -> Value {
     let text = json!({"type": "string"});
     let texts = json!({"type": "array", "items": text});
     let issuer =

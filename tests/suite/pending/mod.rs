@@ -1,6 +1,7 @@
 //! Objects that wait, of other kinds than certificate signing requests: requests of cert-manager, and kinds that a process says
 //! how to write back to.
 
+mod examples;
 pub mod kinds;
 mod readiness;
 
