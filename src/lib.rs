@@ -18,7 +18,9 @@
 //! | [`calendar`] | when a number of business days is over | IO, time: the zones are built in |
 //! | [`diagram`] | a workflow as a picture: [`diagram::mermaid()`], [`diagram::svg()`] | IO, time, chance: the same drawing gives the same bytes |
 //! | [`directory`] | who a username is, who holds a role, who vouches, manages and stands in for whom, at one moment | IO |
-//! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
+//! | [`change`] | what exactly an operation changes, which processes have to agree to it, what becomes of a request for it | IO, time, chance |
+//! | [`pending`] | which process takes an object that waits, whether it still does, what is written to it; what a certificate request asks for | IO |
+//! | [`collection`] | what belongs to a collection, and what enters or leaves it | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |
 //! | [`activities`] | carries out what actions ask for: objects, calls, Jobs | decide anything |
 //! | [`proof`] | proves that the API server proves who sends what | judge signals |
@@ -39,7 +41,9 @@ pub mod activities;
 pub mod api;
 pub mod calendar;
 pub mod cel;
+pub mod change;
 pub mod cli;
+pub mod collection;
 pub mod controllers;
 pub mod diagram;
 pub mod directory;

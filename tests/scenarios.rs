@@ -225,6 +225,9 @@ scenarios! {
     rule15_signed_in_time
     rule15_stalled_step_expires
     rule16_once_per_visit
+    rule19_held_then_gone
+    rule19_held_waits_at_execute
+    rule19_held_without_execute
     rule26_object_gone
     rule28_barred_approver
     rule28_who_sees_what

@@ -1,7 +1,7 @@
 //! `ChangeRequest`: one request for one or more changes.
 
 use super::common::any_object;
-use super::{Actor, Execution, InstancePer, Operation};
+use super::{Actor, Execution, InstancePer, Operation, Outcome};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -266,6 +266,13 @@ pub struct ChangeStatus {
     /// What exactly is approved, as a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Of a change written by hand: the request that it stands for, as the gate sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// Of a change written by hand: the object as it is to be, as the approvers are shown it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub object: Option<Value>,
     /// The processes that must agree, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<PlannedProcess>,
@@ -322,6 +329,12 @@ pub struct ChangeInstance {
     /// Whom it is about, where each subject has an instance of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Whether it looks at the change afterwards and decides nothing about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review: bool,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
 }
 
 /// By which one request passes the gate.

@@ -2,14 +2,18 @@
 //!
 //! - [`directory`]: the directory's Snapshot, kept up to date
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
+//! - [`changes`]: moves change requests
 //! - [`delegations`]: the proof of who delegates, once for each delegation
 //! - [`kinds`]: the kinds that processes name: served, allowed, watched
 //! - [`pending`]: opens instances for objects that wait
+//! - [`collections`]: opens instances for objects that enter or leave a collection
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
 //! - [`revisions`]: the snapshots that instances run on
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
+pub mod changes;
+pub mod collections;
 pub mod delegations;
 pub mod directory;
 pub mod instances;
@@ -20,15 +24,18 @@ pub mod revisions;
 
 use crate::activities::Activities;
 use crate::activities::endpoints::Endpoints;
-use crate::api::{ApprovalProcess, WorkflowDefinition};
+use crate::api::{ApprovalProcess, ChangeRequest, WorkflowDefinition};
 use crate::engine::Settings;
 use crate::proof::Prover;
 use crate::runtime::clock::Clock;
 use crate::runtime::events::Events;
 use crate::runtime::telemetry::{Metrics, Readiness, word};
-use crate::runtime::watch::{Changes, Synced, observe};
+use crate::runtime::watch::{Changes, Synced, observe, observe_compact};
+use changes::store::{self, ChangeStore};
+use collections::Collections;
 use directory::Directory;
 use futures::StreamExt;
+use futures::channel::mpsc;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kinds::Kinds;
 use kube::runtime::controller::Action;
@@ -55,6 +62,12 @@ pub struct Options {
     pub sweep_interval: Duration,
     /// What activities may call.
     pub endpoints: Endpoints,
+    /// Whether the operator may carry changes out in the name of their requesters.
+    pub automatic: bool,
+    /// The key by which what nobody may see is hashed.
+    pub digest_key: Vec<u8>,
+    /// The most objects that one collection may have.
+    pub collection_limit: usize,
 }
 
 /// Why an operator cannot run.
@@ -65,8 +78,8 @@ pub enum Error {
     Proof(#[from] crate::proof::Error),
 }
 
-/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, instances, signals.
-const WATCHES: usize = 9;
+/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, change requests, instances, signals.
+const WATCHES: usize = 10;
 
 /// What every controller shares.
 pub struct Context {
@@ -90,6 +103,10 @@ pub struct Context {
     pub requests: Store<CertificateSigningRequest>,
     /// Carries activities out.
     pub activities: Activities,
+    /// Change requests.
+    pub changes: ChangeStore,
+    /// Takes the change requests whose instances changed.
+    pub change_wakes: mpsc::UnboundedSender<instances::Key>,
     /// Snapshots of definitions.
     pub revisions: Revisions,
     /// Told when a definition comes, changes or goes.
@@ -106,6 +123,8 @@ pub struct Context {
     pub held_objects: Mutex<HashMap<String, String>>,
     /// The kinds that processes name.
     pub kinds: Arc<Kinds>,
+    /// What is wrong with collections.
+    pub collections: Collections,
     /// Events.
     pub events: Events,
     /// Metrics.
@@ -170,6 +189,9 @@ pub async fn run(
         watcher(Api::<CertificateSigningRequest>::all(client.clone()), watcher::Config::default()).default_backoff();
     let request_stream =
         crate::runtime::watch::touched(request_events, request_writer, Changes::default(), synced.part(), |_| false);
+    let (watched, change_stream) =
+        observe_compact::<ChangeRequest>(&client, &Changes::default(), &synced, |_| false, store::compact);
+    let (change_wakes, changes_woken) = mpsc::unbounded();
     let (directory, people) = Directory::observe(&client, &synced);
     let (kinds, touched) = Kinds::new(client.clone());
     let context = Arc::new(Context {
@@ -187,6 +209,7 @@ pub async fn run(
         held: Mutex::default(),
         held_objects: Mutex::default(),
         kinds: Arc::new(kinds),
+        collections: Collections::default(),
         synced,
         clock,
         prover: Arc::new(prover),
@@ -194,6 +217,8 @@ pub async fn run(
         definitions,
         processes,
         requests,
+        changes: ChangeStore::new(watched),
+        change_wakes,
         definition_changes,
         process_changes,
         metrics: metrics.clone(),
@@ -202,6 +227,8 @@ pub async fn run(
 
     let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
     let objects = futures::stream::select(objects, touched);
+    let (change_stream, held) = changes::tell_instances(change_stream);
+    let objects = futures::stream::select(objects, held);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
     let loops = async {
         tokio::join!(
@@ -213,6 +240,8 @@ pub async fn run(
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
+            changes::run(context.clone(), change_stream, changes_woken, &stop),
+            collections::run(context.clone(), &stop),
             instance_loop,
         );
     };

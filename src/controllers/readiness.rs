@@ -3,8 +3,8 @@
 
 use super::{Context, backoff, drive};
 use crate::api::{
-    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, Identity, Says, WorkflowDefinition,
-    set_condition,
+    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, ExecutionMode, Identity, Says,
+    WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
 use crate::diagram::{self, Drawing};
@@ -12,7 +12,7 @@ use crate::engine::activity::Home;
 use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
-use crate::pending;
+use crate::{collection, pending};
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
@@ -84,7 +84,9 @@ impl Checked for WorkflowDefinition {
 
 impl Checked for ApprovalProcess {
     fn faults(&self, context: &Context) -> Vec<String> {
-        process_faults(self, context)
+        let mut faults = process_faults(self, context);
+        faults.extend(context.collections.fault(&self.uid().unwrap_or_default()));
+        faults
     }
 }
 
@@ -134,7 +136,15 @@ fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
 /// What is wrong with a process, and with the workflow that it names.
 pub(super) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
+    faults.extend(collection::faults(&process.spec));
     faults.extend(context.kinds.faults(&process.spec));
+    let execution = process.spec.execution.as_ref().and_then(|execution| execution.mode);
+    if execution == Some(ExecutionMode::Automatic) && !context.options.automatic {
+        faults.push(
+            "spec.execution.mode: the operator may not carry changes out; set the chart value execution.automatic.enabled, or write OnRetry"
+                .to_owned(),
+        );
+    }
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
         match found {
@@ -196,7 +206,9 @@ pub async fn processes(
 ) {
     let triggers =
         futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
-    let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(Duration::from_millis(20)));
+    let kinds = context.kinds.changes.bursts(Duration::from_millis(20));
+    let kinds = futures::stream::select(kinds, context.collections.changes.bursts(Duration::ZERO));
+    let triggers = futures::stream::select(triggers, kinds);
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
 

@@ -87,6 +87,8 @@ pub(super) enum Standing {
     Asking,
     /// Decided; the outcome is to be seen on the object.
     WritingBack(Outcome),
+    /// Agreed so far; the operation is carried out elsewhere, when everything about it is agreed.
+    Executing,
     /// Ended now.
     Ended { outcome: Outcome, reason: &'static str, message: String },
 }
@@ -158,6 +160,7 @@ impl<'a> Run<'a> {
         let failed = stocks_failed.map(|message| Stall { reason: "ExpressionFailed", message });
         match self.stalled.take().or(failed) {
             Some(Stall { reason, message }) => Standing::Held { reason, message, stalled: true },
+            None if self.at_execution() => Standing::Executing,
             None => self.acting().unwrap_or(Standing::Asking),
         }
     }
@@ -330,8 +333,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Ends a decided instance: at once when it stands for itself or the operation was carried out on the way, else when the
-    /// outcome is seen on the object.
+    /// Ends a decided instance: at once when it stands for itself, or the operation is held back elsewhere or was carried out on the
+    /// way, else when the outcome is seen on the object.
     fn end(&mut self, outcome: Outcome) -> Standing {
         match self.facts.object {
             Object::Waiting if !self.executed() => {

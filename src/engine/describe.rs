@@ -71,6 +71,10 @@ impl Run<'_> {
                 let decided = approved_status(*outcome);
                 (("False", "WritingBack"), (decided, outcome_word(*outcome)), Some("WritingBack"), None, message)
             }
+            Standing::Executing => {
+                let message = format!("{}; it goes on when the change is carried out", self.told());
+                (("False", "WaitingForExecution"), open("Unknown"), Some("WaitingForExecution"), None, message)
+            }
             Standing::Ended { outcome, reason, message } => {
                 let stalled = (*outcome != Outcome::Approved).then_some(*reason);
                 (("True", *reason), (approved_status(*outcome), *reason), None, stalled, message.clone())
@@ -83,6 +87,7 @@ impl Run<'_> {
             Standing::Ended { .. } => None,
             Standing::Held { .. } if asking.is_empty() => Some(message.clone()),
             Standing::WritingBack(_) => Some("writing back".to_owned()),
+            Standing::Executing => Some("to be carried out".to_owned()),
             _ => Some(asking),
         };
         let reason = completed.1;

@@ -190,6 +190,9 @@ pub enum Object {
     None,
     /// It waits.
     Waiting,
+    /// The operation on it is held back until everything about it is agreed: it is carried out elsewhere, and an `execute` node
+    /// waits for that.
+    Held,
     /// The outcome of this very instance has been written to it: approved or not.
     Decided(bool),
     /// It is gone, replaced, changed, or decided elsewhere: what happened, for people.

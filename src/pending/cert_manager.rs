@@ -9,6 +9,7 @@ use super::write_back::Written;
 use crate::api::{Actor, Outcome};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// The API group of cert-manager.
@@ -84,8 +85,9 @@ pub fn over(object: &Value) -> Option<String> {
 
 /// The condition that says how it was decided, beside those that it has.
 #[must_use]
-pub fn written(object: &Value, outcome: Outcome, message: &str, now: &str) -> Written {
+pub fn written(object: &Value, outcome: Outcome, message: &str, now: Timestamp) -> Written {
     let (type_, reason) = if outcome == Outcome::Approved { ("Approved", APPROVED) } else { ("Denied", DENIED) };
+    let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let condition =
         json!({"type": type_, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now});
     let all: Vec<_> = conditions(object).cloned().chain([condition]).collect();
@@ -104,6 +106,7 @@ fn told<'a>(condition: &'a Value, field: &str) -> &'a str {
 mod tests {
     use super::{decision, initiator, over, written};
     use crate::api::Outcome;
+    use jiff::Timestamp;
     use serde_json::{Value, json};
 
     fn with(conditions: Value) -> Value {
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn the_decision_is_added_to_what_is_there() {
         let object = with(json!([{"type": "Ready", "status": "False", "reason": "Pending"}]));
-        let patch = written(&object, Outcome::Expired, "nobody answered", "2026-01-01T00:00:00Z").patch;
+        let patch = written(&object, Outcome::Expired, "nobody answered", Timestamp::UNIX_EPOCH).patch;
         let conditions = patch["status"]["conditions"].as_array().expect("a list");
         assert_eq!(conditions.len(), 2);
         assert_eq!(conditions[1]["type"], "Denied");

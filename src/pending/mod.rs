@@ -1,6 +1,6 @@
 //! Objects that wait for a decision by nature: which process takes them, and how the outcome is written back.
 //!
-//! - [`select`] chooses the process, [`about`] says whom and what it is about
+//! - [`select`] chooses the process, [`asked`] says who asks, and for what
 //! - [`csr`] knows certificate signing requests of Kubernetes, [`cert_manager`] those of cert-manager; [`pkcs10`] what both ask for
 //! - [`object`] knows objects of every other kind, [`write_back`] what is written to them
 //!
@@ -14,6 +14,7 @@ pub mod write_back;
 
 use crate::api::{Actor, ApprovalProcessSpec, GroupResources, InstancePer, OnMatch, PendingEvent, WorkflowInstance};
 use crate::cel::{Expression, Input, Scope};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -137,50 +138,28 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
     Ok(true)
 }
 
-/// What a request is about, as its process says.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct About {
-    /// Who asked.
+pub use crate::change::about::About;
+
+/// Who asked, and for what.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Asked {
+    /// Who.
     pub initiator: Actor,
-    /// Whom, by username; none where the process does not say.
-    pub subjects: Option<Vec<String>>,
-    /// Which role.
-    pub role: Option<String>,
-    /// The superior role.
-    pub superior_role: Option<String>,
-    /// The subrole.
-    pub sub_role: Option<String>,
-    /// Who else may not decide.
-    pub exclude_approvers: Vec<String>,
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: About,
 }
 
-/// What a request is about.
+/// Who asked, and for what.
 ///
 /// # Errors
 /// The expression that does not yield it, and why.
-pub fn about(spec: &ApprovalProcessSpec, input: &Value) -> Result<About, String> {
+pub fn asked(spec: &ApprovalProcessSpec, input: &Value) -> Result<Asked, String> {
     let mut input = Input { variables: input.as_object().cloned().unwrap_or_default(), ..Input::default() };
     let initiator = initiator(spec, &input)?;
     input.variables.insert("initiator".to_owned(), json!(initiator));
-    let list = |field: &str, source: &Option<String>| {
-        let told = |source: &String| Expression::compile(source, &SCOPE).and_then(|compiled| compiled.strings(&input));
-        source.as_ref().map(told).transpose().map_err(|why| format!("spec.{field}: {why}"))
-    };
-    let one = |field: &str, source: &Option<String>| {
-        let told = |source: &String| match Expression::compile(source, &SCOPE)?.evaluate(&input)? {
-            Value::String(name) if !name.is_empty() => Ok(name),
-            other => Err(format!("it yields {other}, not the name of a role")),
-        };
-        source.as_ref().map(told).transpose().map_err(|why| format!("spec.{field}: {why}"))
-    };
-    Ok(About {
-        initiator,
-        subjects: list("subjects", &spec.subjects)?,
-        role: one("role", &spec.role)?,
-        superior_role: one("superiorRole", &spec.superior_role)?,
-        sub_role: one("subRole", &spec.sub_role)?,
-        exclude_approvers: list("excludeApprovers", &spec.exclude_approvers)?.unwrap_or_default(),
-    })
+    let about = crate::change::about::about(spec, &SCOPE, &Value::Object(input.variables))?;
+    Ok(Asked { initiator, about })
 }
 
 /// Who asked: as the object itself says, or else as the process does.
@@ -252,19 +231,10 @@ pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
 /// What is wrong with the expressions that say whom and what it is about.
 #[must_use]
 pub fn about_faults(spec: &ApprovalProcessSpec) -> Vec<String> {
-    let expressions = [
-        ("initiator", &spec.initiator, &OBJECT_SCOPE),
-        ("subjects", &spec.subjects, &SCOPE),
-        ("role", &spec.role, &SCOPE),
-        ("superiorRole", &spec.superior_role, &SCOPE),
-        ("subRole", &spec.sub_role, &SCOPE),
-        ("excludeApprovers", &spec.exclude_approvers, &SCOPE),
-    ];
-    let faults = expressions.into_iter().filter_map(|(field, source, scope)| {
-        let why = Expression::compile(source.as_ref()?, scope).err()?;
-        Some(format!("spec.{field}: {why}"))
-    });
-    faults.collect()
+    let initiator = spec.initiator.as_ref().and_then(|source| Expression::compile(source, &OBJECT_SCOPE).err());
+    let mut faults: Vec<String> = initiator.into_iter().map(|why| format!("spec.initiator: {why}")).collect();
+    faults.extend(crate::change::about::faults(spec, &SCOPE));
+    faults
 }
 
 /// Fields that mean something for gates alone: said here, so that nobody relies on them.
@@ -353,7 +323,7 @@ fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Selection, about, csr, faults, select};
+    use super::{Candidate, Selection, asked, csr, faults, select};
     use crate::api::{ApprovalProcessSpec, GroupResources, MatchCondition, NameRef, PendingEvent, ProcessEvent};
     use serde_json::json;
 
@@ -411,7 +381,7 @@ mod tests {
         let input = json!({"object": {"spec": {"owner": "alice", "team": "shop"}}});
         let told = |source: &str| {
             let spec = ApprovalProcessSpec { initiator: Some(source.to_owned()), ..ApprovalProcessSpec::default() };
-            about(&spec, &input).map(|about| (about.initiator.username, about.initiator.groups))
+            asked(&spec, &input).map(|asked| (asked.initiator.username, asked.initiator.groups))
         };
         assert_eq!(told("object.spec.owner"), Ok(("alice".to_owned(), Vec::new())));
         let map = "{'username': object.spec.owner, 'groups': [object.spec.team]}";

@@ -3,6 +3,7 @@
 use super::{Nature, cert_manager, mark, write_back};
 use crate::api::{Outcome, PendingEvent, WorkflowInstance};
 use crate::engine::Object;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use write_back::Written;
@@ -131,7 +132,7 @@ pub fn written(
     instance: &WorkflowInstance,
     outcome: Outcome,
     told: &str,
-    now: &str,
+    now: Timestamp,
 ) -> Result<Written, String> {
     let message = format!("{told} ({})", mark(instance));
     let written = match (Nature::of_object(object), &pending.write_back) {
@@ -159,6 +160,7 @@ mod tests {
     use super::{digest, observe, remembered, written};
     use crate::api::{Outcome, PendingEvent, WorkflowInstance, WorkflowInstanceSpec};
     use crate::engine::Object;
+    use jiff::Timestamp;
     use serde_json::{Value, json};
 
     fn pending() -> PendingEvent {
@@ -214,7 +216,9 @@ mod tests {
 
     #[test]
     fn a_write_is_bound_to_what_was_read() {
-        let patch = written(&parcel(), &pending(), &instance(), Outcome::Rejected, "no", "now").expect("written").patch;
+        let patch = written(&parcel(), &pending(), &instance(), Outcome::Rejected, "no", Timestamp::UNIX_EPOCH)
+            .expect("written")
+            .patch;
         assert_eq!(patch, json!({"metadata": {"uid": "1", "resourceVersion": "7"}, "status": {"phase": "Stop"}}));
     }
 

@@ -3,6 +3,7 @@
 use crate::api::{Outcome, WriteBack, Writing};
 use crate::cel::Template;
 use crate::cel::{Expression, Input, Scope};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// What the strings of a patch may name.
@@ -49,7 +50,7 @@ pub fn render(
     object: &Value,
     outcome: Outcome,
     message: &str,
-    now: &str,
+    now: Timestamp,
 ) -> Result<Written, String> {
     let (name, writing) = match outcome {
         Outcome::Approved => ("approved", &write_back.approved),
@@ -59,10 +60,8 @@ pub fn render(
     let template = Template::compile(&writing.patch, &PATCH_SCOPE).map_err(|faults| {
         faults.iter().map(|fault| told(&fault.place, &fault.message)).collect::<Vec<_>>().join("; ")
     })?;
-    let variables = variables(object, outcome, message, now);
-    let patch = template
-        .render(&Input { variables, ..Input::default() })
-        .map_err(|fault| told(&fault.place, &fault.message))?;
+    let patch =
+        template.render(&input(object, outcome, message, now)).map_err(|fault| told(&fault.place, &fault.message))?;
     Ok(Written { subresource: writing.subresource.clone(), patch })
 }
 
@@ -86,10 +85,9 @@ fn shows(writing: &Writing, object: &Value, outcomes: &[Outcome]) -> Result<bool
         let condition = Expression::compile(source, &WRITTEN_SCOPE)?;
         return condition.holds(&Input { variables, ..Input::default() }).map_err(|why| format!("written: {why}"));
     }
-    Ok(outcomes.iter().any(|outcome| {
-        let variables = variables(object, *outcome, "", "");
-        applied(&writing.patch, Some(object), &Input { variables, ..Input::default() })
-    }))
+    Ok(outcomes
+        .iter()
+        .any(|outcome| applied(&writing.patch, Some(object), &input(object, *outcome, "", Timestamp::UNIX_EPOCH))))
 }
 
 /// Whether a patch would change nothing in this part of an object. Who said what, and when, is not compared.
@@ -124,14 +122,13 @@ fn same(template: &Value, value: &Value, input: &Input) -> bool {
     }
 }
 
-fn variables(object: &Value, outcome: Outcome, message: &str, now: &str) -> Map<String, Value> {
-    let named = [
-        ("object", object.clone()),
-        ("outcome", json!(outcome.to_string())),
-        ("message", json!(message)),
-        ("now", json!(now)),
-    ];
-    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+fn input(object: &Value, outcome: Outcome, message: &str, now: Timestamp) -> Input {
+    let variables = Map::from_iter([
+        ("object".to_owned(), object.clone()),
+        ("outcome".to_owned(), json!(outcome.to_string())),
+        ("message".to_owned(), json!(message)),
+    ]);
+    Input { variables, now: Some(now), directory: None }
 }
 
 /// Takes whatever the patches write out of an object: the outcome is no part of what is approved.
@@ -159,11 +156,11 @@ fn cut(patch: &Value, part: &mut Value) {
 mod tests {
     use super::{faults, render, seen, take_out};
     use crate::api::{Outcome, WriteBack};
+    use jiff::Timestamp;
     use serde_json::{Value, json};
 
     fn by_phase() -> WriteBack {
-        let writing =
-            |phase: &str| json!({"subresource": "status", "patch": {"status": {"phase": phase, "why": "${message}"}}});
+        let writing = |phase: &str| json!({"subresource": "status", "patch": {"status": {"phase": phase, "why": "${message}", "at": "${now}"}}});
         from(json!({"approved": writing("${outcome}"), "rejected": writing("Refused")}))
     }
 
@@ -177,8 +174,8 @@ mod tests {
             (json!({"spec": {}}), None),
             (json!({"status": {"phase": "Pending"}}), None),
             (json!({"status": {"phase": "Approved"}}), None),
-            (json!({"status": {"phase": "Approved", "why": "mary said so", "more": 1}}), Some(true)),
-            (json!({"status": {"phase": "Refused", "why": "no"}}), Some(false)),
+            (json!({"status": {"phase": "Approved", "why": "mary said so", "at": "today", "more": 1}}), Some(true)),
+            (json!({"status": {"phase": "Refused", "why": "no", "at": "today"}}), Some(false)),
         ] {
             assert_eq!(seen(&by_phase(), &object), Ok(expected), "{object}");
         }
@@ -188,7 +185,8 @@ mod tests {
     fn what_was_rendered_is_seen() {
         let object = json!({"metadata": {"name": "box"}, "spec": {"size": 3}});
         for outcome in [Outcome::Approved, Outcome::Rejected, Outcome::Expired] {
-            let patch = render(&by_phase(), &object, outcome, "told", "2026-01-01T00:00:00Z").expect("rendered").patch;
+            let patch = render(&by_phase(), &object, outcome, "told", Timestamp::UNIX_EPOCH).expect("rendered").patch;
+            assert_eq!(patch["status"]["at"], "1970-01-01T00:00:00Z");
             assert_eq!(seen(&by_phase(), &patch), Ok(Some(outcome == Outcome::Approved)));
         }
     }
@@ -204,7 +202,7 @@ mod tests {
         let write_back = from(json!({"approved": conditions("Go"), "rejected": conditions("Stop")}));
         let object = json!({"status": {"conditions": [{"type": "Seen"}]}});
         assert_eq!(seen(&write_back, &object), Ok(None));
-        let patch = render(&write_back, &object, Outcome::Rejected, "", "").expect("rendered").patch;
+        let patch = render(&write_back, &object, Outcome::Rejected, "", Timestamp::UNIX_EPOCH).expect("rendered").patch;
         assert_eq!(patch["status"]["conditions"], json!([{"type": "Seen"}, {"type": "Stop"}]));
         assert_eq!(seen(&write_back, &patch), Ok(Some(false)));
     }
@@ -220,8 +218,7 @@ mod tests {
 
     #[test]
     fn the_outcome_is_no_part_of_what_is_approved() {
-        let mut object =
-            json!({"metadata": {"name": "box"}, "spec": {"size": 3}, "status": {"phase": "Approved", "why": "x"}});
+        let mut object = json!({"metadata": {"name": "box"}, "spec": {"size": 3}, "status": {"phase": "Approved", "why": "x", "at": "today"}});
         take_out(&by_phase(), &mut object);
         assert_eq!(object, json!({"metadata": {"name": "box"}, "spec": {"size": 3}}));
     }

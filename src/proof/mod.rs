@@ -47,17 +47,23 @@ pub enum Stamped {
     Instances = 1,
     /// Delegations: their principal.
     Delegations = 2,
+    /// `ChangeRequests`: their requester.
+    Changes = 3,
 }
+
+/// How many kinds carry the name of their sender.
+const KINDS: usize = 4;
 
 /// The name of an admission policy and of its binding, and of the kind whose schema helps it.
 struct Guard(&'static str, Option<&'static str>);
 
 /// Everything that the proof rests on: what proves who sends what, and what keeps the record of decisions from being written
 /// over or deleted. Read at every trial; before something is judged, only what proves its sender.
-const GUARDS: [Guard; 5] = [
+const GUARDS: [Guard; 6] = [
     Guard("quorate-signal-actor", Some("approvalsignals.quorate.dev")),
     Guard("quorate-instance-initiator", Some("workflowinstances.quorate.dev")),
     Guard("quorate-delegation-principal", Some("delegations.quorate.dev")),
+    Guard("quorate-change-requester", Some("changerequests.quorate.dev")),
     Guard("quorate-status", None),
     Guard("quorate-evidence", None),
 ];
@@ -96,7 +102,7 @@ struct State {
     /// Why decisions wait; none while the proof holds.
     broken: Option<String>,
     /// When the last successful reading began of what proves each of [`Stamped`].
-    read_at: [Option<Instant>; 3],
+    read_at: [Option<Instant>; KINDS],
 }
 
 /// Keeps the proof.
@@ -110,7 +116,7 @@ pub struct Prover {
     /// Told when the proof comes or goes.
     pub changes: Changes,
     state: Mutex<State>,
-    reading: [tokio::sync::Mutex<()>; 3],
+    reading: [tokio::sync::Mutex<()>; KINDS],
     again: tokio::sync::Notify,
 }
 
@@ -272,7 +278,7 @@ impl Prover {
                 return Ok(());
             };
             let changed = state.broken.is_some() || state.streak.as_ref() != Some(&streak);
-            *state = State { streak: Some(streak), broken: None, read_at: [Some(began); 3] };
+            *state = State { streak: Some(streak), broken: None, read_at: [Some(began); KINDS] };
             changed
         };
         if changed {

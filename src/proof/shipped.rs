@@ -5,10 +5,11 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 /// The texts that the chart installs.
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 6] = [
     include_str!("../../charts/quorate/files/policies/validating/signal-actor.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/instance-initiator.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/delegation-principal.yaml"),
+    include_str!("../../charts/quorate/files/policies/validating/change-requester.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/evidence.yaml"),
     include_str!("../../charts/quorate/files/policies/validating/status.yaml"),
 ];
@@ -100,6 +101,7 @@ mod tests {
             "quorate-signal-actor",
             "quorate-instance-initiator",
             "quorate-delegation-principal",
+            "quorate-change-requester",
             "quorate-evidence",
             "quorate-status",
         ] {

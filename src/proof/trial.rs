@@ -1,8 +1,8 @@
 //! The trial: honest objects pass a server-side dry run, objects with one forged field are refused by the very policy.
 
 use crate::api::{
-    Actor, ApprovalSignal, ApprovalSignalSpec, Decision, Delegation, DelegationSpec, NameRef, WorkflowInstance,
-    WorkflowInstanceSpec,
+    Actor, ApprovalSignal, ApprovalSignalSpec, Change, ChangeOperation, ChangeRequest, ChangeRequestSpec, ChangeTarget,
+    Decision, Delegation, DelegationSpec, NameRef, WorkflowInstance, WorkflowInstanceSpec,
 };
 use crate::runtime::client::who_am_i;
 use crate::runtime::clock::Clock;
@@ -50,9 +50,27 @@ pub(super) async fn run(
             DelegationSpec { to, principal: Some(principal), ..DelegationSpec::default() },
         ))
     };
+    let request = |requester| {
+        let target = ChangeTarget {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            name: SELF_TEST.to_owned(),
+            namespace: None,
+        };
+        let change = Change {
+            name: SELF_TEST.to_owned(),
+            operation: ChangeOperation::Delete,
+            target: Some(target),
+            ..Change::default()
+        };
+        let spec =
+            ChangeRequestSpec { requester: Some(requester), changes: vec![change], ..ChangeRequestSpec::default() };
+        named(ChangeRequest::new(SELF_TEST, spec))
+    };
     let signals: Api<ApprovalSignal> = Api::namespaced(client.clone(), namespace);
     let instances: Api<WorkflowInstance> = Api::namespaced(client.clone(), namespace);
     let delegations: Api<Delegation> = Api::all(client.clone());
+    let requests: Api<ChangeRequest> = Api::namespaced(client.clone(), namespace);
     let forged = [
         ("username", Actor { username: "quorate-self-test".to_owned(), ..myself.clone() }),
         ("uid", Actor { uid: format!("{}-forged", myself.uid), ..myself.clone() }),
@@ -67,14 +85,17 @@ pub(super) async fn run(
         clock.set(second, asked, Instant::now());
     }
     passes(&instances, &instance(myself.clone()), faults).await?;
-    passes(&delegations, &delegation(myself), faults).await?;
+    passes(&delegations, &delegation(myself.clone()), faults).await?;
+    passes(&requests, &request(myself), faults).await?;
     for (field, actor) in forged {
         let place = format!("an ApprovalSignal with a forged {field}");
         refused(&signals, &signal(actor.clone()), &place, "quorate-signal-actor", faults).await?;
         let place = format!("a WorkflowInstance with a forged {field}");
         refused(&instances, &instance(actor.clone()), &place, "quorate-instance-initiator", faults).await?;
         let place = format!("a Delegation with a forged {field}");
-        refused(&delegations, &delegation(actor), &place, "quorate-delegation-principal", faults).await?;
+        refused(&delegations, &delegation(actor.clone()), &place, "quorate-delegation-principal", faults).await?;
+        let place = format!("a ChangeRequest with a forged {field}");
+        refused(&requests, &request(actor), &place, "quorate-change-requester", faults).await?;
     }
     Ok(stamped)
 }

@@ -47,6 +47,12 @@ pub struct Arguments {
     /// headers, ca or caFile}.
     #[arg(long, env = "QUORATE_ENDPOINTS_FILE")]
     endpoints_file: Option<PathBuf>,
+    /// Whether approved changes are carried out in the name of their requesters.
+    #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
+    execution_automatic: bool,
+    /// The most objects that one collection may have.
+    #[arg(long, env = "QUORATE_COLLECTION_LIMIT", default_value_t = 5000)]
+    collection_limit: usize,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -106,6 +112,9 @@ impl Arguments {
             settings: Settings { administrators, max_signal_age: self.max_signal_age.as_secs() },
             sweep_interval,
             endpoints: self.endpoints_file.as_deref().map(Endpoints::read).transpose()?.unwrap_or_default(),
+            automatic: self.execution_automatic,
+            digest_key: Vec::new(),
+            collection_limit: self.collection_limit,
         })
     }
 }

@@ -90,6 +90,20 @@ pub fn observe<K>(
 where
     K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
+    observe_compact(client, changes, synced, matters, |_| {})
+}
+
+/// The same; `compact` drops what need not be kept in memory.
+pub fn observe_compact<K>(
+    client: &Client,
+    changes: &Changes,
+    synced: &Synced,
+    matters: fn(&K) -> bool,
+    compact: fn(&mut K),
+) -> (Store<K>, impl Stream<Item = watcher::Result<K>> + Send + use<K>)
+where
+    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
     let (store, writer) = reflector::store();
     let guarded: Api<DeserializeGuard<K>> = Api::all(client.clone());
     let events = watcher(guarded, watcher::Config::default()).default_backoff().filter_map(|event| async {
@@ -98,6 +112,7 @@ where
             Err(error) => Some(Err(error)),
         }
     });
+    let events = events.map(move |event| event.map(|event| event.modify(compact)));
     (store, touched(events, writer, changes.clone(), synced.part(), matters))
 }
 

@@ -197,6 +197,8 @@ pub enum ObjectLine {
     None,
     /// It waits.
     Waiting,
+    /// The operation on it is held back: `approved` says that it has been carried out.
+    Held,
     /// The outcome has been written to it: it is approved.
     Approved,
     /// The outcome has been written to it: it is denied.

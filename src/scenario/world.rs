@@ -344,6 +344,7 @@ fn object(line: &ObjectLine) -> Object {
     match line {
         ObjectLine::None => Object::None,
         ObjectLine::Waiting => Object::Waiting,
+        ObjectLine::Held => Object::Held,
         ObjectLine::Approved => Object::Decided(true),
         ObjectLine::Denied => Object::Decided(false),
         ObjectLine::Gone(what) => Object::Gone(what.clone()),

@@ -112,6 +112,9 @@ impl InProcess {
                 settings: Settings { administrators, max_signal_age: 3600 },
                 sweep_interval: std::time::Duration::from_hours(1),
                 endpoints: quorate::activities::endpoints::Endpoints::default(),
+                automatic: false,
+                digest_key: Vec::new(),
+                collection_limit: 5000,
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;

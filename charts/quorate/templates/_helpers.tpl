@@ -37,3 +37,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}true{{- end -}}
 {{- else if eq $wanted "true" -}}true{{- end -}}
 {{- end -}}
+
+{{- /* "true" where impersonation is limited to listed resources, else nothing. */ -}}
+{{- define "quorate.constrained" -}}
+{{- $wanted := .Values.execution.automatic.constrained | toString -}}
+{{- if eq $wanted "auto" -}}
+{{- if semverCompare ">=1.36-0" .Capabilities.KubeVersion.Version -}}true{{- end -}}
+{{- else if eq $wanted "true" -}}true{{- end -}}
+{{- end -}}

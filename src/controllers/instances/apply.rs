@@ -8,7 +8,7 @@ use crate::api::{
     ApprovalProcessSpec, ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, WorkflowInstanceStatus,
     set_condition,
 };
-use crate::controllers::evaluate;
+use crate::controllers::{Context, evaluate};
 use crate::engine::Verdict;
 use crate::pending::{Nature, csr, matches};
 use crate::runtime::telemetry::word;
@@ -213,7 +213,11 @@ pub async fn process_in_snapshot(parsed: &Parsed, instances: &Instances) -> Resu
 
 /// The comments of the rejections, where it was not approved.
 async fn why_not(parsed: &Parsed, outcome: Outcome, instances: &Instances) -> Result<String, Error> {
-    if outcome == Outcome::Approved { Ok(String::new()) } else { comments(parsed, instances).await }
+    if outcome == Outcome::Approved {
+        return Ok(String::new());
+    }
+    let namespace = parsed.instance.namespace().unwrap_or_default();
+    comments(&namespace, &parsed.status, &instances.context).await
 }
 
 /// Who decided the last step, in a sentence.
@@ -224,16 +228,15 @@ fn decided_by(parsed: &Parsed) -> String {
 }
 
 /// The comments of the rejections of the last step: the requester sees them (rule 28), the status never holds them.
-async fn comments(parsed: &Parsed, instances: &Instances) -> Result<String, Error> {
-    let decisions = parsed.status.decisions.iter().rev();
+pub async fn comments(namespace: &str, status: &WorkflowInstanceStatus, context: &Context) -> Result<String, Error> {
+    let decisions = status.decisions.iter().rev();
     let Some(last) = decisions.clone().find(|decision| decision.decision == Decision::Reject) else {
         return Ok(String::new());
     };
     let rejections = decisions.filter(|decision| {
         decision.decision == Decision::Reject && decision.step == last.step && decision.visit == last.visit
     });
-    let namespace = parsed.instance.namespace().unwrap_or_default();
-    let api: Api<ApprovalSignal> = Api::namespaced(instances.context.client.clone(), &namespace);
+    let api: Api<ApprovalSignal> = Api::namespaced(context.client.clone(), namespace);
     let mut told = String::new();
     for rejection in rejections.take(5) {
         let found = api.get_opt(&rejection.signal.name).await;

@@ -4,7 +4,7 @@ use super::live::Parsed;
 use super::signals::{Unjudged, fact};
 use super::{Error, Instances, rights};
 use crate::api::{ApprovalProcess, ApprovalSignal, Decision, WorkflowDefinitionSpec, condition};
-use crate::controllers::{Context, evaluate};
+use crate::controllers::{Context, changes, evaluate};
 use crate::directory::Snapshot;
 use crate::engine::activity::Performed;
 use crate::engine::graph::{Fault, Graph, check, compile};
@@ -265,6 +265,11 @@ fn usable(workflow: &WorkflowDefinitionSpec, directory: &Snapshot) -> Result<Gra
 /// What the object that waits looks like. The watch's word is enough as long as it waits; anything final is read again, and so
 /// is what was just written.
 async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
+    if let Some(change) = &parsed.instance.spec.change_ref {
+        let namespace = parsed.instance.namespace().unwrap_or_default();
+        let seen = changes::operation_of(change, &namespace, context).await;
+        return seen.map_err(|source| Error::Object { object: format!("ChangeRequest {}", change.name), source });
+    }
     let Some(object) = &parsed.instance.spec.object else {
         return Ok(Object::None);
     };

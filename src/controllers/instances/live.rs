@@ -64,6 +64,18 @@ impl Live {
         named.workflow_ref.map(|reference| reference.name)
     }
 
+    /// The change request that it was opened for, by name.
+    #[must_use]
+    pub fn change_request(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            change_ref: Option<NameRef>,
+        }
+        let named: Named = serde_json::from_str(self.spec.as_ref()?.get()).ok()?;
+        named.change_ref.map(|reference| reference.name)
+    }
+
     /// This instance with another status, to be written with the resourceVersion that it was read at.
     #[must_use]
     pub fn with_status<'a>(&'a self, status: &'a WorkflowInstanceStatus) -> StatusUpdate<'a> {

@@ -24,6 +24,7 @@ use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
 use crate::diagram::{self, Drawing};
 use crate::engine::{Note, Reason, Verdict};
 use crate::runtime::telemetry::word;
+pub(super) use apply::comments;
 use doings::Doings;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
@@ -246,6 +247,12 @@ fn watch_unfinished(
     let events =
         watcher(api, watcher::Config::default().fields("status.outcome=")).default_backoff().map(move |event| {
             event.map(|event| {
+                // One that ends leaves this watch: its change request has to look at it then too.
+                if let watcher::Event::Apply(live) | watcher::Event::Delete(live) = &event
+                    && let Some(request) = live.change_request()
+                {
+                    instances.context.change_wakes.unbounded_send((live.namespace().unwrap_or_default(), request)).ok();
+                }
                 if let watcher::Event::Delete(live) = &event {
                     instances.written.forget(live);
                 }

@@ -44,7 +44,9 @@ pub async fn observe(parsed: &Parsed, object: &Value, context: &Context) -> Resu
         return Ok(Object::Waiting);
     }
     let now = read(object, context).await.map_err(|source| Error::Object { object: shown(object), source })?;
-    Ok(seen_of(instance, now.as_ref().map(|(_, now)| now), pending))
+    let seen = seen_of(instance, now.as_ref().map(|(_, now)| now), pending);
+    tracing::debug!(instance = instance.name_any(), ?seen, "looked at its object");
+    Ok(seen)
 }
 
 /// Writes the outcome to the object that waits, `told` being who decided. Checks process, uid and content again, never the
@@ -73,9 +75,9 @@ pub async fn write_back(
         return Ok(false);
     }
     check_match(process, served.resource.group.clone(), served.resource.plural.clone(), &now).await.map_err(refused)?;
-    let moment = context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let moment = whole_second(context.clock.now());
     let (instance, copy, told) = (parsed.instance.clone(), now.clone(), told.to_owned());
-    let rendered = evaluate(move || written(&copy, &pending, &instance, outcome, &told, &moment)).await;
+    let rendered = evaluate(move || written(&copy, &pending, &instance, outcome, &told, moment)).await;
     let written = rendered.and_then(|rendered| rendered).map_err(refused)?;
     let metadata = &object["metadata"];
     let api = served.within(metadata["namespace"].as_str(), &context.client);
@@ -108,4 +110,9 @@ async fn check_match(
         Ok(false) => Err("the process is not about this object".to_owned()),
         Err(why) => Err(why),
     }
+}
+
+/// Times are told to people and to schemas in whole seconds.
+fn whole_second(now: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

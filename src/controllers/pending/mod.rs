@@ -11,7 +11,7 @@ use super::{Context, backoff, drive, evaluate};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
 use crate::engine::{Note, Proof};
 use crate::pending::pkcs10::foreign_identity;
-use crate::pending::{About, Candidate, Selection, about, csr, select};
+use crate::pending::{About, Asked, Candidate, Selection, asked, csr, select};
 use crate::proof::Stamped;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
@@ -105,7 +105,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     let of = (csr::GROUP.to_owned(), csr::RESOURCE.to_owned());
     let (selection, process) = choose(&shown(&csr), of, csr::input(&csr, &requested), &context).await?;
     tracing::debug!(csr = name, ?selection, "looked for a process");
-    let Some((process, about)) = process else {
+    let Some((process, asked)) = process else {
         if let Selection::Hold { process, why } = selection {
             tell_held(&csr, &format!("held by ApprovalProcess {process}: {why}"), &context);
         }
@@ -124,7 +124,7 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     if !provable(&context).await? {
         return Ok(Action::requeue(backoff(2)));
     }
-    open(&csr, &requested, &process, about, &context).await
+    open(&csr, &requested, &process, asked.about, &context).await
 }
 
 /// Says in an event why a request waits, once for each reason.
@@ -151,7 +151,7 @@ async fn choose(
     (group, resource): Name,
     input: serde_json::Value,
     context: &Arc<Context>,
-) -> Result<(Selection, Option<(Arc<ApprovalProcess>, About)>), Error> {
+) -> Result<(Selection, Option<(Arc<ApprovalProcess>, Asked)>), Error> {
     let processes = context.processes.state();
     let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
     let candidates = processes.clone();
@@ -169,21 +169,21 @@ async fn choose(
             .collect();
         let selection = select(&candidates, &group, &resource, &input);
         let Selection::Open(process) = &selection else {
-            return (selection, About::default());
+            return (selection, Asked::default());
         };
         let spec = candidates.iter().find(|candidate| candidate.name == process).map(|candidate| candidate.spec);
-        match spec.map(|spec| about(spec, &input)).transpose() {
-            Ok(about) => (selection, about.unwrap_or_default()),
-            Err(why) => (Selection::Hold { process: process.clone(), why }, About::default()),
+        match spec.map(|spec| asked(spec, &input)).transpose() {
+            Ok(asked) => (selection, asked.unwrap_or_default()),
+            Err(why) => (Selection::Hold { process: process.clone(), why }, Asked::default()),
         }
     });
     let failed = |why| Error::Evaluation { object: object.to_owned(), why };
-    let (selection, about) = evaluation.await.map_err(failed)?;
+    let (selection, asked) = evaluation.await.map_err(failed)?;
     let process = match &selection {
         Selection::Open(name) => processes.into_iter().find(|process| process.name_any() == *name),
         _ => None,
     };
-    let process = process.map(|process| (process, about));
+    let process = process.map(|process| (process, asked));
     Ok((selection, process))
 }
 

@@ -10,7 +10,7 @@ use crate::engine::Note;
 use crate::pending::object::{Standing, bind, digest, remembered, shown, standing};
 use crate::pending::pkcs10::{Requested, foreign_identity};
 use crate::pending::write_back::Written;
-use crate::pending::{About, Nature, Selection, cert_manager, instance_name_of};
+use crate::pending::{Asked, Nature, Selection, cert_manager, instance_name_of};
 use futures::Stream;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::controller::{Action, Config};
@@ -73,7 +73,7 @@ async fn reconcile(object: Arc<DynamicObject>, kind: Arc<Kind>) -> Result<Action
     }
     let (selection, process) = choose(&shown(&value), kind.name.clone(), input, context).await?;
     tracing::debug!(object = shown(&value), ?selection, "looked for a process");
-    let Some((process, about)) = process else {
+    let Some((process, asked)) = process else {
         if let Selection::Hold { process, why } = selection {
             tell_held(&object, &value, &process, &why, &kind);
         }
@@ -92,7 +92,7 @@ async fn reconcile(object: Arc<DynamicObject>, kind: Arc<Kind>) -> Result<Action
         Ok(requested) => pending
             .requested_identity
             .filter(|_| Nature::of_object(&value) == Nature::CertManager)
-            .map(|allowed| foreign_identity(&about.initiator, requested, allowed))
+            .map(|allowed| foreign_identity(&asked.initiator, requested, allowed))
             .unwrap_or_default(),
         Err(why) => vec![why.clone()],
     };
@@ -108,7 +108,7 @@ async fn reconcile(object: Arc<DynamicObject>, kind: Arc<Kind>) -> Result<Action
     for attempt in 0..ATTEMPTS {
         let name = instance_name_of(&object.name_any(), &format!("{uid}/{digest}/{attempt}"));
         let Some(existing) = api.get_opt(&name).await.map_err(failed)? else {
-            let instance = instance(&name, &value, &decoded.unwrap_or_default(), &process, about);
+            let instance = instance(&name, &value, &decoded.unwrap_or_default(), &process, asked);
             return match api.create(&PostParams::default(), &instance).await {
                 Ok(_) => {
                     context.metrics.wrote("instance");
@@ -162,8 +162,7 @@ fn tell_held(object: &DynamicObject, value: &Value, process: &str, why: &str, ki
 async fn deny(object: &DynamicObject, value: &Value, faults: &[String], kind: &Kind) -> Result<Action, Error> {
     let context = &kind.context;
     let why = format!("nobody was asked: {}", faults.join("; "));
-    let now = context.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let written = bind(cert_manager::written(value, Outcome::Rejected, &why, &now), value);
+    let written = bind(cert_manager::written(value, Outcome::Rejected, &why, context.clock.now()), value);
     let api = kind.served.within(object.namespace().as_deref(), &context.client);
     match send(&api, &object.name_any(), &written).await {
         Ok(()) => {
@@ -195,7 +194,7 @@ fn instance(
     object: &Value,
     requested: &Requested,
     process: &ApprovalProcess,
-    about: About,
+    Asked { initiator, about }: Asked,
 ) -> WorkflowInstance {
     let (title, named) = match Nature::of_object(object) {
         Nature::CertManager => (cert_manager::title(object, requested), requested.common_names.clone()),
@@ -204,7 +203,7 @@ fn instance(
     let spec = WorkflowInstanceSpec {
         workflow_ref: process.spec.workflow_ref.clone(),
         title: Some(title.chars().take(512).collect()),
-        initiator: Some(about.initiator),
+        initiator: Some(initiator),
         subjects: about.subjects.unwrap_or(named).into_iter().take(256).collect(),
         role: about.role,
         superior_role: about.superior_role,

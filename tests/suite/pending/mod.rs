@@ -5,7 +5,7 @@ mod kinds;
 mod readiness;
 
 use crate::scene::*;
-use crate::{Cluster, eventually};
+use crate::{Cluster, ShowsLog, eventually};
 use kinds::*;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
@@ -21,6 +21,7 @@ async fn mary_decides(scene: &Scene<'_>) -> String {
 #[tokio::test]
 async fn r29_a_certificate_request_of_cert_manager_is_approved() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "cm-approved").await;
     let process = scene.cert_manager_process(&mary_decides(&scene).await, json!({})).await;
     scene.ready(&process, "True").await;
@@ -47,6 +48,7 @@ async fn r29_a_certificate_request_of_cert_manager_is_approved() {
 #[tokio::test]
 async fn r29_a_certificate_request_of_cert_manager_is_denied_with_the_reason() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "cm-denied").await;
     let process = scene.cert_manager_process(&mary_decides(&scene).await, json!({})).await;
     scene.ready(&process, "True").await;
@@ -66,6 +68,7 @@ async fn r29_a_certificate_request_of_cert_manager_is_denied_with_the_reason() {
 #[tokio::test]
 async fn attack_36_a_certificate_request_in_the_name_of_another() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "cm-foreign").await;
     let own_name = json!({"requestedIdentity": "Requester"});
     let process = scene.cert_manager_process(&mary_decides(&scene).await, own_name).await;
@@ -80,6 +83,7 @@ async fn attack_36_a_certificate_request_in_the_name_of_another() {
 #[tokio::test]
 async fn r29_the_outcome_is_written_to_a_kind_of_any_make() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "parcel").await;
     let process = scene.parcel_process(&mary_decides(&scene).await).await;
     scene.ready(&process, "True").await;
@@ -109,6 +113,7 @@ async fn r29_the_outcome_is_written_to_a_kind_of_any_make() {
 #[tokio::test]
 async fn rule26_an_expired_object_is_refused_and_a_withdrawn_one_left_alone() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "parcel-time").await;
     let nodes = json!([{"name": "check", "approval": {"approvers": [{"user": "mary"}], "timeout": {"after": "8s"}}}]);
     let workflow = scene.workflow("check", nodes).await;
@@ -129,6 +134,7 @@ async fn rule26_an_expired_object_is_refused_and_a_withdrawn_one_left_alone() {
 #[tokio::test]
 async fn rule26_an_object_that_changes_is_asked_for_anew() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "parcel-changed").await;
     let process = scene.parcel_process(&mary_decides(&scene).await).await;
     scene.ready(&process, "True").await;
@@ -151,6 +157,7 @@ async fn rule26_an_object_that_changes_is_asked_for_anew() {
 #[tokio::test]
 async fn attack_19_an_object_made_again_under_its_name() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "parcel-again").await;
     let process = scene.parcel_process(&mary_decides(&scene).await).await;
     scene.ready(&process, "True").await;
@@ -169,6 +176,7 @@ async fn attack_19_an_object_made_again_under_its_name() {
 #[tokio::test]
 async fn rule26_an_object_decided_elsewhere_leaves_nothing_to_decide() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "parcel-else").await;
     let process = scene.parcel_process(&mary_decides(&scene).await).await;
     scene.ready(&process, "True").await;
@@ -185,6 +193,7 @@ async fn rule26_an_object_decided_elsewhere_leaves_nothing_to_decide() {
 #[tokio::test]
 async fn attack_12_an_instance_that_takes_the_name_of_an_objects() {
     let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
     let scene = Scene::with_namespace(cluster, "parcel-squat").await;
     let parcel = scene.parcel("cart", 1).await;
     let workflow = mary_decides(&scene).await;

@@ -1,0 +1,475 @@
+//! What an operation comes to: what of it means something, and whom it is asked of.
+
+use super::payload::{bypass_reason, happened, ignored, redacted};
+use super::select::{gates, left};
+use super::{Attempt, Candidate, Selection, held, select};
+use crate::api::{Actor, ApprovalProcessSpec, GateEvent, Held, Operation};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const KEY: &[u8] = b"a key";
+
+/// An attempt that owns what it is made of.
+struct Asked {
+    operation: Operation,
+    resource: (&'static str, &'static str, &'static str),
+    namespace: Option<&'static str>,
+    labels: BTreeMap<String, String>,
+    name: &'static str,
+    old: Option<Value>,
+    new: Option<Value>,
+    user: Actor,
+}
+
+impl Asked {
+    /// An attempt of Mary on the Deployment `web` in `prod`.
+    fn new(operation: Operation, old: Option<Value>, new: Option<Value>) -> Self {
+        let user = Actor { username: "mary".to_owned(), groups: vec!["devs".to_owned()], ..Actor::default() };
+        Self {
+            operation,
+            resource: ("apps", "deployments", ""),
+            namespace: Some("prod"),
+            labels: BTreeMap::from([("tier".to_owned(), "prod".to_owned())]),
+            name: "web",
+            old,
+            new,
+            user,
+        }
+    }
+
+    fn update(old: Value, new: Value) -> Self {
+        Self::new(Operation::Update, Some(old), Some(new))
+    }
+
+    fn on(self, group: &'static str, resource: &'static str, subresource: &'static str) -> Self {
+        Self { resource: (group, resource, subresource), ..self }
+    }
+
+    fn of(mut self, username: &str, groups: &[&str]) -> Self {
+        self.user = Actor {
+            username: username.to_owned(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            ..Actor::default()
+        };
+        self
+    }
+
+    fn attempt(&self) -> Attempt<'_> {
+        let (group, resource, subresource) = self.resource;
+        Attempt {
+            operation: self.operation,
+            group,
+            version: "v1",
+            resource,
+            subresource,
+            kind: "Deployment",
+            namespace: self.namespace,
+            namespace_labels: &self.labels,
+            name: self.name,
+            object: self.new.as_ref(),
+            old_object: self.old.as_ref(),
+            user: &self.user,
+        }
+    }
+}
+
+fn deployment(replicas: u32) -> Value {
+    json!({"metadata": {"name": "web", "uid": "one", "resourceVersion": "7"}, "spec": {"replicas": replicas, "image": "a"}})
+}
+
+/// A process with a gate for deployments; `more` overrides fields of the gate.
+fn gate(operations: &[&str], more: Value) -> GateEvent {
+    let mut gate = json!({"operations": operations,
+        "resources": [{"apiGroups": ["apps"], "resources": ["deployments"]}]});
+    gate.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(gate).unwrap()
+}
+
+fn process(more: Value, gate: GateEvent) -> ApprovalProcessSpec {
+    let mut spec = json!({"event": {"gate": gate}, "workflowRef": {"name": "two-people"}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value(spec).unwrap()
+}
+
+fn selected(processes: &[(&str, ApprovalProcessSpec)], asked: &Asked) -> Selection {
+    let candidates: Vec<_> = processes.iter().map(|(name, spec)| Candidate { name, spec, not_ready: None }).collect();
+    select(&candidates, &asked.attempt())
+}
+
+/// Whether a process with this gate is asked.
+fn asks(gate: &GateEvent, asked: &Asked) -> bool {
+    match selected(&[("only", process(json!({}), gate.clone()))], asked) {
+        Selection::Ask(planned) => planned.len() == 1,
+        Selection::Nobody => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn names(selection: &Selection) -> Vec<&str> {
+    match selection {
+        Selection::Ask(planned) => planned.iter().map(|process| process.name.as_str()).collect(),
+        Selection::Nobody => vec!["nobody"],
+        Selection::Skip(name) => vec!["skip", name],
+        Selection::Hold { process, .. } => vec!["hold", process],
+    }
+}
+
+fn held_of(gate: &GateEvent, asked: &Asked) -> (Held, Option<Value>) {
+    held(&asked.attempt(), &[gate], Vec::new(), KEY)
+}
+
+#[test]
+fn r24_r27_order_stop_continue_and_skip() {
+    let all = || gate(&["CREATE", "UPDATE", "DELETE"], json!({}));
+    let asked = Asked::update(deployment(1), deployment(2));
+    let with = |more: Value| process(more, all());
+    let go_on = |order: i32| with(json!({"order": order, "onMatch": "Continue"}));
+    let cases: &[(&[(&str, ApprovalProcessSpec)], &[&str])] = &[
+        (&[("b", with(json!({}))), ("a", with(json!({})))], &["a"]),
+        (&[("b", with(json!({"order": 1}))), ("a", with(json!({})))], &["b"]),
+        (&[("a", go_on(1)), ("b", with(json!({}))), ("c", with(json!({})))], &["a", "b"]),
+        (&[("c", go_on(9)), ("b", go_on(9)), ("a", go_on(10))], &["b", "c", "a"]),
+        (&[("a", with(json!({"skip": true, "workflowRef": null}))), ("b", with(json!({})))], &["skip", "a"]),
+        (&[("a", go_on(1)), ("b", with(json!({"skip": true}))), ("c", with(json!({})))], &["a"]),
+    ];
+    for (processes, expected) in cases {
+        assert_eq!(names(&selected(processes, &asked)), *expected);
+    }
+}
+
+#[test]
+fn a_process_that_matches_and_cannot_be_asked_holds() {
+    let asked = Asked::update(deployment(1), deployment(2));
+    let unknown = json!({"matchConditions": [{"name": "typo", "expression": "object.spec.missing == 1"}]});
+    let broken = process(json!({}), gate(&["UPDATE"], unknown));
+    let Selection::Hold { process: name, why } = selected(&[("a", broken)], &asked) else { panic!("it holds") };
+    assert!(name == "a" && why.starts_with("spec.event.gate.matchConditions[typo]: "), "{why}");
+
+    let subjects = process(json!({"subjects": "object.spec.replicas"}), gate(&["UPDATE"], json!({})));
+    let Selection::Hold { why, .. } = selected(&[("a", subjects)], &asked) else { panic!("it holds") };
+    assert!(why.starts_with("spec.subjects: "), "{why}");
+
+    let sound = process(json!({}), gate(&["UPDATE"], json!({})));
+    let candidate = Candidate { name: "a", spec: &sound, not_ready: Some("no workflow".to_owned()) };
+    let selection = select(&[candidate], &asked.attempt());
+    assert_eq!(selection, Selection::Hold { process: "a".to_owned(), why: "no workflow".to_owned() });
+}
+
+#[test]
+fn r26_a_condition_that_does_not_hold_decides_as_in_kubernetes() {
+    let conditions = json!({"matchConditions": [{"name": "fails", "expression": "object.nothing.at == 1"},
+        {"name": "not", "expression": "operation == 'CREATE'"}]});
+    assert!(!asks(&gate(&["UPDATE"], conditions), &Asked::update(deployment(1), deployment(2))));
+}
+
+#[test]
+fn r20_expressions_see_old_and_new() {
+    let binding = |people: &[&str]| json!({"metadata": {"name": "web"}, "subjects": people});
+    let spec = json!({"subjects": "added(object.subjects, oldObject.?subjects.orValue([]))",
+        "role": "request.name", "instancePer": "Subject", "excludeApprovers": "[initiator.username]"});
+    let processes = [("a", process(spec, gate(&["CREATE", "UPDATE"], json!({}))))];
+    for (old, expected) in [(None, vec!["mary", "john"]), (Some(binding(&["mary"])), vec!["john"])] {
+        let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+        let asked = Asked::new(operation, old, Some(binding(&["mary", "john"])));
+        let Selection::Ask(planned) = selected(&processes, &asked) else { panic!("it is asked") };
+        assert_eq!(planned[0].subjects, expected);
+        assert_eq!(
+            (planned[0].role.as_deref(), planned[0].exclude_approvers.as_slice()),
+            (Some("web"), &["mary".to_owned()][..])
+        );
+    }
+}
+
+#[test]
+fn r26_operations_resources_and_fields() {
+    let old = || deployment(1);
+    let scaled = || Asked::update(old(), deployment(2));
+    let touched = || {
+        let mut new = deployment(1);
+        new["metadata"]["annotations"] = json!({"example.com/owner.name": "mary"});
+        Asked::update(old(), new)
+    };
+    let owned = || {
+        let mut new = deployment(1);
+        new["metadata"]["ownerReferences"] = json!([{"uid": "two"}]);
+        Asked::update(old(), new)
+    };
+    let status_only = || {
+        let mut new = deployment(1);
+        new["status"] = json!({"replicas": 4});
+        new["metadata"]["managedFields"] = json!([{"manager": "x"}]);
+        Asked::update(old(), new)
+    };
+    let deleted = || Asked::new(Operation::Delete, Some(old()), None);
+    let created = || Asked::new(Operation::Create, None, Some(old()));
+    let at_status = || status_only().on("apps", "deployments", "status");
+    let explicit = json!({"resources": [{"apiGroups": ["apps"], "resources": ["deployments/status"]}]});
+    let replicas = json!({"fields": ["spec.replicas"]});
+    let owner = json!({"fields": ["metadata.annotations.example.com/owner.name"]});
+    let everything = &["CREATE", "UPDATE", "DELETE"][..];
+    let crd = json!({"fields": ["spec.nodes"], "resources": [{"apiGroups": ["example.com"], "resources": ["things"]}]});
+    let evict = || created().on("", "pods", "eviction");
+    let pods = json!({"resources": [{"apiGroups": [""], "resources": ["pods"]}]});
+    let cases: Vec<(&str, &[&str], Value, Asked, bool)> = vec![
+        ("an update", &["UPDATE"], json!({}), scaled(), true),
+        ("another operation", &["CREATE", "DELETE"], json!({}), scaled(), false),
+        ("another group", &["UPDATE"], json!({}), scaled().on("extensions", "deployments", ""), false),
+        ("another resource", &["UPDATE"], json!({}), scaled().on("apps", "statefulsets", ""), false),
+        ("a creation", &["CREATE"], json!({}), created(), true),
+        ("a deletion", &["DELETE"], json!({}), deleted(), true),
+        ("a field that changes", &["UPDATE"], replicas.clone(), scaled(), true),
+        ("a field that stays", &["UPDATE"], replicas.clone(), touched(), false),
+        ("an annotation with dots", &["UPDATE"], owner.clone(), touched(), true),
+        ("another annotation", &["UPDATE"], owner, scaled(), false),
+        ("fields are for UPDATE", &["CREATE"], replicas.clone(), created(), true),
+        ("nothing that means something", everything, json!({}), status_only(), false),
+        ("status by itself is no change", everything, json!({}), at_status(), false),
+        ("status when it is named", &["UPDATE"], explicit, at_status(), true),
+        ("attack 17: scale", &["UPDATE"], replicas, scaled().on("apps", "deployments", "scale"), true),
+        (
+            "attack 17: scale of a custom resource",
+            &["UPDATE"],
+            crd,
+            scaled().on("example.com", "things", "scale"),
+            true,
+        ),
+        ("attack 17: eviction removes", &["DELETE"], pods.clone(), evict(), true),
+        ("eviction creates nothing", &["CREATE"], pods, evict(), false),
+        ("attack 22: other owners", &["DELETE"], json!({}), owned(), true),
+        ("attack 22: other owners, no deletion gated", &["CREATE"], json!({}), owned(), false),
+        ("what is ignored", &["UPDATE"], json!({"ignore": ["/spec/replicas"]}), scaled(), false),
+    ];
+    for (what, operations, more, asked, expected) in cases {
+        assert_eq!(asks(&gate(operations, more), &asked), expected, "{what}");
+    }
+}
+
+#[test]
+fn r26_initiators() {
+    let by = |initiators: Value| gate(&["UPDATE", "DELETE"], json!({"initiators": initiators}));
+    let scaled = || Asked::update(deployment(1), deployment(2));
+    let deleted = || Asked::new(Operation::Delete, Some(deployment(1)), None);
+    let robot = ("system:serviceaccount:ci:robot", &["system:serviceaccounts:ci"][..]);
+    let collector =
+        ("system:serviceaccount:kube-system:generic-garbage-collector", &["system:serviceaccounts:kube-system"][..]);
+    let cases: Vec<(&str, Value, Asked, bool)> = vec![
+        ("a user", json!({"users": ["mary"]}), scaled(), true),
+        ("another user", json!({"users": ["john"]}), scaled(), false),
+        ("a group", json!({"groups": ["devs"]}), scaled(), true),
+        ("an account", json!({"serviceAccounts": ["ci/robot"]}), scaled().of(robot.0, robot.1), true),
+        ("another account", json!({"serviceAccounts": ["ci/robo"]}), scaled().of(robot.0, robot.1), false),
+        ("excluded", json!({"exclude": {"groups": ["devs"]}}), scaled(), false),
+        ("excluded by name", json!({"users": ["mary"], "exclude": {"users": ["mary"]}}), scaled(), false),
+        ("garbage collection", json!({}), deleted().of(collector.0, collector.1), false),
+        (
+            "garbage collection, asked for",
+            json!({"groups": ["system:serviceaccounts:kube-system"]}),
+            deleted().of(collector.0, collector.1),
+            true,
+        ),
+        ("a controller that scales", json!({}), scaled().of(collector.0, collector.1), true),
+        ("a node that removes", json!({}), deleted().of("system:node:one", &["system:nodes"]), false),
+    ];
+    for (what, initiators, asked, expected) in cases {
+        assert_eq!(asks(&by(initiators), &asked), expected, "{what}");
+    }
+}
+
+#[test]
+fn r26_namespaces() {
+    let within = |namespaces: Value| gate(&["UPDATE"], json!({"namespaces": namespaces}));
+    let scaled = || Asked::update(deployment(1), deployment(2));
+    let outside = || Asked { namespace: None, labels: BTreeMap::new(), ..scaled() };
+    let exists = |operator: &str| json!({"matchExpressions": [{"key": "tier", "operator": operator}]});
+    let values =
+        |operator: &str| json!({"matchExpressions": [{"key": "tier", "operator": operator, "values": ["prod"]}]});
+    let cases: Vec<(&str, Value, Asked, bool)> = vec![
+        ("by name", json!({"names": ["prod"]}), scaled(), true),
+        ("by another name", json!({"names": ["test"]}), scaled(), false),
+        ("by label", json!({"matchLabels": {"tier": "prod"}}), scaled(), true),
+        ("by another label", json!({"matchLabels": {"tier": "test"}}), scaled(), false),
+        ("In", values("In"), scaled(), true),
+        ("NotIn", values("NotIn"), scaled(), false),
+        ("Exists", exists("Exists"), scaled(), true),
+        ("DoesNotExist", exists("DoesNotExist"), scaled(), false),
+        ("outside of namespaces", exists("DoesNotExist"), outside(), false),
+    ];
+    for (what, namespaces, asked, expected) in cases {
+        assert_eq!(asks(&within(namespaces), &asked), expected, "{what}");
+    }
+}
+
+#[test]
+fn attack_24_a_namespace_that_leaves_the_gate_is_seen() {
+    let namespace = |tier: &str| json!({"metadata": {"name": "prod", "labels": {"tier": tier}}});
+    let asked = |old: &str, new: &str| Asked {
+        name: "prod",
+        namespace: None,
+        ..Asked::update(namespace(old), namespace(new)).on("", "namespaces", "")
+    };
+    let labelled = process(json!({}), gate(&["UPDATE"], json!({"namespaces": {"matchLabels": {"tier": "prod"}}})));
+    let named = process(json!({}), gate(&["UPDATE"], json!({"namespaces": {"names": ["prod"]}})));
+    let candidates =
+        [("labelled", &labelled), ("named", &named)].map(|(name, spec)| Candidate { name, spec, not_ready: None });
+    assert_eq!(left(&candidates, &asked("prod", "test").attempt()), ["labelled"]);
+    assert_eq!(left(&candidates, &asked("test", "prod").attempt()), Vec::<&str>::new());
+}
+
+#[test]
+fn r22_the_digest_is_of_what_means_something() {
+    let all = gate(&["CREATE", "UPDATE", "DELETE"], json!({"ignore": ["/metadata/annotations/example.com~1touched"]}));
+    let digest = |change: &dyn Fn(&mut Value)| {
+        let mut new = deployment(2);
+        change(&mut new);
+        held_of(&all, &Asked::update(deployment(1), new)).0.digest
+    };
+    let plain = digest(&|_| {});
+    assert!(plain.starts_with("sha256:") && plain.len() == 71, "{plain}");
+    let nothing: [(&str, Value); 7] = [
+        ("/metadata/uid", json!("another")),
+        ("/metadata/resourceVersion", json!("8")),
+        ("/metadata/managedFields", json!([{}])),
+        ("/metadata/annotations", json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"})),
+        ("/metadata/annotations", json!({"quorate.dev/bypass-reason": "fire"})),
+        ("/metadata/annotations", json!({"example.com/touched": "now"})),
+        ("/status", json!({"replicas": 2})),
+    ];
+    let set = |new: &mut Value, pointer: &str, value: &Value| {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        new.pointer_mut(parent).unwrap()[key] = value.clone();
+    };
+    for (pointer, value) in &nothing {
+        assert_eq!(digest(&|new| set(new, pointer, value)), plain, "{pointer} = {value}");
+    }
+    let something: [(&str, Value); 4] = [
+        ("/spec/replicas", json!(3)),
+        ("/metadata/labels", json!({"a": "b"})),
+        ("/metadata/finalizers", json!(["example.com/x"])),
+        ("/metadata/annotations", json!({"example.com/other": "now"})),
+    ];
+    for (pointer, value) in &something {
+        assert_ne!(digest(&|new| set(new, pointer, value)), plain, "{pointer} = {value}");
+    }
+}
+
+#[test]
+fn r22_a_field_is_out_of_the_digest_only_when_every_process_ignores_it() {
+    let (one, other) = (json!({"ignore": ["/a", "/b"]}), json!({"ignore": ["/b", "/c"]}));
+    let gates = [gate(&["UPDATE"], one), gate(&["UPDATE"], other)];
+    let asked = Asked::update(deployment(1), deployment(2));
+    assert_eq!(ignored(&[&gates[0], &gates[1]], &asked.attempt()), ["/b", "/status"]);
+}
+
+#[test]
+fn r21_the_base_is_the_gated_fields_the_uid_or_the_name() {
+    let replicas = gate(&["CREATE", "UPDATE", "DELETE"], json!({"fields": ["spec.replicas"]}));
+    let base = |old: Value, new: Value| held_of(&replicas, &Asked::update(old, new)).0.base;
+    let mut other = deployment(1);
+    other["spec"]["image"] = json!("b");
+    let plain = base(deployment(1), deployment(2));
+    assert_eq!(base(other, deployment(2)), plain, "other fields are not the base");
+    assert_ne!(base(deployment(3), deployment(2)), plain);
+    let deleted = held_of(&replicas, &Asked::new(Operation::Delete, Some(deployment(1)), None)).0;
+    assert_eq!(deleted.base, "one");
+    let created = held_of(&replicas, &Asked::new(Operation::Create, None, Some(deployment(1)))).0;
+    assert_eq!(created.base, "web");
+}
+
+#[test]
+fn attack_14_a_generated_name_is_no_part_of_the_digest() {
+    let all = gate(&["CREATE"], json!({}));
+    let create = |name: &str| {
+        let object = json!({"metadata": {"generateName": "web-", "name": name}, "spec": {}});
+        held_of(&all, &Asked { name: "", ..Asked::new(Operation::Create, None, Some(object)) })
+    };
+    let ((one, kept), (other, _)) = (create("web-abc"), create("web-xyz"));
+    assert_eq!((&one.digest, &one.base), (&other.digest, &other.base));
+    assert!(one.generated_name && one.name == "web-");
+    assert_eq!(kept.unwrap()["metadata"], json!({"generateName": "web-"}));
+}
+
+#[test]
+fn the_effect_is_seen_in_the_object() {
+    let replicas = gate(&["CREATE", "UPDATE", "DELETE"], json!({"fields": ["spec.replicas"]}));
+    let update = held_of(&replicas, &Asked::update(deployment(1), deployment(2))).0;
+    let mut later = deployment(2);
+    later["metadata"]["resourceVersion"] = json!("99");
+    later["spec"]["image"] = json!("b");
+    assert!(happened(&update, Some(&later), KEY));
+    assert!(!happened(&update, Some(&deployment(1)), KEY) && !happened(&update, None, KEY));
+
+    let create = held_of(&replicas, &Asked::new(Operation::Create, None, Some(deployment(1)))).0;
+    assert!(happened(&create, Some(&deployment(1)), KEY) && !happened(&create, Some(&deployment(2)), KEY));
+
+    let delete = held_of(&replicas, &Asked::new(Operation::Delete, Some(deployment(1)), None)).0;
+    let mut another = deployment(1);
+    another["metadata"]["uid"] = json!("two");
+    assert!(happened(&delete, None, KEY) && happened(&delete, Some(&another), KEY));
+    assert!(!happened(&delete, Some(&deployment(1)), KEY));
+}
+
+#[test]
+fn attack_42_a_secret_is_kept_nowhere() {
+    let secrets = json!({"resources": [{"apiGroups": [""], "resources": ["secrets"]}]});
+    let secrets = gate(&["CREATE", "UPDATE"], secrets);
+    let secret = |word: &str| {
+        let applied = format!("{{\"data\":{{\"password\":\"{word}\"}}}}");
+        json!({"metadata": {"name": "web", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}},
+               "data": {"password": word}, "type": "Opaque"})
+    };
+    let asked = Asked::update(secret("hunter2"), secret("swordfish")).on("", "secrets", "");
+    let (held, kept) = held_of(&secrets, &asked);
+    let text = json!({"held": held, "kept": kept}).to_string();
+    assert!(!text.contains("hunter2") && !text.contains("swordfish"), "{text}");
+    assert!(text.contains("password") && held.digest.starts_with("hmac-sha256:"), "{text}");
+    assert!(held.base.starts_with("hmac-sha256:"), "a short secret could be guessed from the base");
+    assert_eq!(held.differences.len(), 1, "that it changes is told");
+
+    let other = super::held(&asked.attempt(), &[&secrets], Vec::new(), b"another key").0;
+    assert_ne!(other.digest, held.digest);
+    assert!(redacted(&[], &asked.attempt()).contains(&"/data".to_owned()));
+}
+
+#[test]
+fn attack_42_what_a_process_says_about_a_secret_says_no_value() {
+    let secrets = json!({"resources": [{"apiGroups": [""], "resources": ["secrets"]}]});
+    let tells = process(json!({"subjects": "[object.data.password]"}), gate(&["CREATE"], secrets));
+    let object = json!({"metadata": {"name": "web"}, "data": {"password": "hunter2"}});
+    let asked = Asked::new(Operation::Create, None, Some(object)).on("", "secrets", "");
+    let Selection::Ask(planned) = selected(&[("a", tells)], &asked) else { panic!("it is asked") };
+    assert_eq!(planned[0].subjects, ["(redacted)"]);
+}
+
+#[test]
+fn attack_37_a_large_payload_is_kept_as_digest_and_differences() {
+    let all = gate(&["CREATE", "UPDATE"], json!({}));
+    let large = |letter: &str| json!({"metadata": {"name": "web"}, "data": {"text": letter.repeat(300 * 1024)}});
+    let (held, kept) = held_of(&all, &Asked::update(large("a"), large("b")));
+    assert!(kept.is_none() && held.old_object.is_none());
+    assert_eq!(held.differences.len(), 1);
+    assert!(serde_json::to_string(&held).unwrap().len() < 4096);
+    let (held, kept) = held_of(&all, &Asked::new(Operation::Create, None, Some(large("a"))));
+    assert!(kept.is_none() && !held.differences.is_empty());
+}
+
+#[test]
+fn r25_a_reason_counts_where_it_is_new() {
+    let with = |reason: &str| json!({"metadata": {"annotations": {"quorate.dev/bypass-reason": reason}}});
+    let reason = |old: Value, new: Value| bypass_reason(&Asked::update(old, new).attempt());
+    assert_eq!(reason(json!({}), with("fire")).as_deref(), Some("fire"));
+    assert_eq!(reason(with("fire"), with("flood")).as_deref(), Some("flood"));
+    assert_eq!(reason(with("fire"), with("fire")), None);
+    assert_eq!(reason(json!({}), with("  ")), None);
+    assert_eq!(reason(with("fire"), json!({})), None);
+}
+
+#[test]
+fn gates_are_those_of_the_processes_that_are_asked() {
+    let (one, other) =
+        (process(json!({}), gate(&["CREATE"], json!({}))), process(json!({}), gate(&["UPDATE"], json!({}))));
+    let candidates = [("one", &one), ("other", &other)].map(|(name, spec)| Candidate { name, spec, not_ready: None });
+    let asked = Asked::update(deployment(1), deployment(2));
+    let Selection::Ask(planned) = select(&candidates, &asked.attempt()) else { panic!("it is asked") };
+    let found = gates(&candidates, &planned);
+    assert!(found.len() == 1 && found[0].operations == [Operation::Update]);
+}

@@ -1,0 +1,240 @@
+//! Carries out a plan: the status first, with the resourceVersion that the facts were read at; then instances and executions.
+
+use super::execute::{self, Call, JSON, JSON_PATCH, MERGE_PATCH, told};
+use super::gather::correctable;
+use super::look::{self, Place};
+use super::{Error, Known};
+use crate::api::{
+    Change, ChangeOperation, ChangeRef, ChangeRequest, ChangeRequestStatus, NameRef, Operation, WorkflowInstance,
+    WorkflowInstanceSpec,
+};
+use crate::change::advance::{Opening, Precedent, Result as Carried, state_of, supersede};
+use crate::controllers::{Context, pending};
+use http::Method;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+/// Writes a status over the copy that it was computed from. False when that was changed meanwhile: then everything is computed
+/// again.
+pub async fn write_status(
+    request: &ChangeRequest,
+    status: &ChangeRequestStatus,
+    context: &Context,
+) -> Result<bool, Error> {
+    let name = request.name_any();
+    let api: Api<ChangeRequest> = Api::namespaced(context.client.clone(), &request.namespace().unwrap_or_default());
+    let fresh = ChangeRequest { status: Some(status.clone()), ..request.clone() };
+    match api.replace_status(&name, &PostParams::default(), &fresh).await {
+        Ok(written) => {
+            context.metrics.wrote("change-status");
+            context.changes.wrote(written);
+            Ok(true)
+        }
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(false),
+        Err(source) => Err(Error::Api { name, source }),
+    }
+}
+
+/// Ends the request that this one corrects, with the resourceVersion that it was judged at.
+pub async fn end_precedent(request: &ChangeRequest, context: &Context) -> Result<(), Error> {
+    let name = request.spec.supersedes.clone().unwrap_or_default();
+    let api: Api<ChangeRequest> = Api::namespaced(context.client.clone(), &request.namespace().unwrap_or_default());
+    let older = api.get_opt(&name).await.map_err(|source| Error::Api { name: name.clone(), source })?;
+    if let Some(older) = older.filter(|older| correctable(older, request) == Precedent::Open) {
+        let status = older.status.clone().unwrap_or_default();
+        let ended = supersede(&older.spec, &status, &request.name_any(), context.clock.now());
+        write_status(&older, &ended, context).await?;
+    }
+    Ok(())
+}
+
+/// Opens an instance under the name that follows from what it is for, so that doing it twice opens one. False when it cannot be
+/// proven yet that the operator opened it.
+pub async fn open(opening: &Opening, request: &ChangeRequest, context: &Context) -> Result<bool, Error> {
+    if !pending::provable(context).await? {
+        return Ok(false);
+    }
+    let Some(change) = request.spec.changes.iter().find(|change| change.name == opening.change) else {
+        return Ok(true);
+    };
+    let status = request.status.as_ref().and_then(|status| state_of(status, &change.name));
+    let held = change.held.as_ref().or(status.and_then(|status| status.held.as_ref()));
+    let shown = if change.held.is_some() { &change.object } else { status.map_or(&None, |status| &status.object) };
+    let subjects = opening.subject.as_ref().map_or(opening.process.subjects.clone(), |subject| vec![subject.clone()]);
+    let spec = WorkflowInstanceSpec {
+        workflow_ref: Some(NameRef { name: opening.process.workflow.clone() }),
+        title: Some(title(change, opening, request, held.map(|held| held.operation))),
+        initiator: request.spec.requester.clone(),
+        subjects: subjects.into_iter().take(256).collect(),
+        role: opening.process.role.clone(),
+        superior_role: opening.process.superior_role.clone(),
+        sub_role: opening.process.sub_role.clone(),
+        exclude_approvers: opening.process.exclude_approvers.clone(),
+        process_ref: Some(NameRef { name: opening.process.name.clone() }),
+        object: shown.clone(),
+        old_object: held.and_then(|held| held.old_object.clone()),
+        operation: held.map(|held| held.operation),
+        change_ref: Some(ChangeRef {
+            name: request.name_any(),
+            uid: request.uid().unwrap_or_default(),
+            change: change.name.clone(),
+            review: opening.review,
+        }),
+        ..WorkflowInstanceSpec::default()
+    };
+    let mut instance = WorkflowInstance::new(&opening.name, spec);
+    instance.metadata = ObjectMeta { name: Some(opening.name.clone()), ..ObjectMeta::default() };
+    let api: Api<WorkflowInstance> = Api::namespaced(context.client.clone(), &request.namespace().unwrap_or_default());
+    match api.create(&PostParams::default(), &instance).await {
+        Ok(_) => {
+            context.metrics.wrote("instance");
+            Ok(true)
+        }
+        // Whose it is, is looked at with the next facts.
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(true),
+        Err(source) => Err(Error::Api { name: opening.name.clone(), source }),
+    }
+}
+
+/// What an instance is about, for people.
+fn title(change: &Change, opening: &Opening, request: &ChangeRequest, operation: Option<Operation>) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, namespace, name) = match (&change.held, &change.object, &change.target) {
+        (Some(held), _, _) => (held.kind.clone(), held.namespace.clone(), held.name.clone()),
+        (None, Some(object), _) => {
+            let metadata = &object["metadata"];
+            (text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"]))
+        }
+        (None, None, Some(target)) => {
+            (target.kind.clone(), target.namespace.clone().unwrap_or_default(), target.name.clone())
+        }
+        (None, None, None) => Default::default(),
+    };
+    let verb = match (operation, change.operation) {
+        (Some(Operation::Create), _) | (None, ChangeOperation::Create) => "Create",
+        (Some(Operation::Delete), _) | (None, ChangeOperation::Delete) => "Delete",
+        _ => "Change",
+    };
+    let place = if namespace.is_empty() { String::new() } else { format!(" in {namespace}") };
+    let review = if opening.review { "Review: " } else { "" };
+    let who = request.spec.requester.as_ref().map(|requester| format!(" by {}", requester.username));
+    let subject = opening.subject.as_ref().map(|subject| format!(" for {subject}")).unwrap_or_default();
+    let title = format!("{review}{verb} {kind} {name}{place}{subject}{}", who.unwrap_or_default());
+    title.chars().take(512).collect()
+}
+
+/// Carries out the changes that the status says are being carried out, each once.
+pub async fn carry_out(
+    names: &[String],
+    request: &ChangeRequest,
+    status: &ChangeRequestStatus,
+    context: &Context,
+) -> Result<Known, Error> {
+    let mut results = Known::new();
+    for change in request.spec.changes.iter().filter(|change| names.contains(&change.name)) {
+        let attempts = state_of(status, &change.name).map_or(1, |status| status.attempts);
+        let result = carry(change, attempts, request, status, context).await?;
+        context.metrics.wrote("change");
+        results.insert(change.name.clone(), result);
+    }
+    Ok(results)
+}
+
+async fn carry(
+    change: &Change,
+    attempts: u32,
+    request: &ChangeRequest,
+    status: &ChangeRequestStatus,
+    context: &Context,
+) -> Result<Carried, Error> {
+    let refused = |message: String| Ok(Carried::Refused { message, again: false });
+    let Some(requester) = &request.spec.requester else {
+        return refused("spec.requester is missing".to_owned());
+    };
+    let recorded = state_of(status, &change.name).and_then(|status| status.held.as_ref());
+    let (place, call) = if let Some(held) = &change.held {
+        let place = Place::held(held);
+        let call = repeated(change, &place);
+        (place, call)
+    } else {
+        let place = match look::place(change, request, context).await? {
+            Ok(place) => place,
+            Err(why) => return refused(why),
+        };
+        let current = if change.operation == ChangeOperation::Update {
+            let read = Call { method: Method::GET, path: place.path(false), content_type: JSON, body: Value::Null };
+            match execute::send(&read, requester, false, context).await {
+                Ok(current) => Some(current),
+                Err(error) => {
+                    return Ok(Carried::Refused { message: told(&error), again: execute::is_passing(&error) });
+                }
+            }
+        } else {
+            None
+        };
+        let uid = recorded.map(|held| held.base.as_str()).filter(|_| change.operation == ChangeOperation::Delete);
+        let call = look::call(change, &place, current.as_ref(), uid.filter(|uid| !uid.is_empty()));
+        (place, call)
+    };
+    // Whoever tried before and told nothing may have done it: twice is once, except for a list of steps.
+    if call.content_type == JSON_PATCH && attempts > 1 {
+        return refused(
+            "it is not known whether it was carried out, and a JSON patch is not repeated: look at the object"
+                .to_owned(),
+        );
+    }
+    match execute::send(&call, requester, false, context).await {
+        Ok(_) => {
+            tracing::info!(request = request.name_any(), change = change.name, "carried out");
+            Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
+        }
+        Err(kube::Error::Api(answer))
+            if answer.is_already_exists() && attempts > 1 && is_own(&place, request, context).await? =>
+        {
+            Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
+        }
+        Err(kube::Error::Api(answer)) if answer.is_not_found() && attempts > 1 && call.method == Method::DELETE => {
+            Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
+        }
+        Err(error) => {
+            let written_out =
+                change.object.as_ref().is_some_and(|object| !object["metadata"]["resourceVersion"].is_null());
+            let again = execute::is_passing(&error)
+                // A conflict of server-side apply, or with the version that the requester named, stays one.
+                && !(matches!(&error, kube::Error::Api(answer) if answer.is_conflict())
+                    && (change.operation == ChangeOperation::Apply || written_out))
+                && call.content_type != JSON_PATCH;
+            Ok(Carried::Refused { message: told(&error), again })
+        }
+    }
+}
+
+/// What the gate held, again.
+fn repeated(change: &Change, place: &Place) -> Call {
+    let held = change.held.clone().unwrap_or_default();
+    let object = change.object.clone().unwrap_or_default();
+    match held.operation {
+        Operation::Create => Call { method: Method::POST, path: place.path(true), content_type: JSON, body: object },
+        Operation::Update => {
+            let patch = execute::difference(&held.old_object.unwrap_or_default(), &object);
+            Call { method: Method::PATCH, path: place.path(false), content_type: MERGE_PATCH, body: patch }
+        }
+        Operation::Delete => {
+            let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": held.base}});
+            Call { method: Method::DELETE, path: place.path(false), content_type: JSON, body }
+        }
+    }
+}
+
+/// Whether an object that is there was made by an attempt of this operator whose answer was lost.
+async fn is_own(place: &Place, request: &ChangeRequest, context: &Context) -> Result<bool, Error> {
+    let Some(requester) = &request.spec.requester else { return Ok(false) };
+    let read = Call { method: Method::GET, path: place.path(false), content_type: JSON, body: Value::Null };
+    let Ok(object) = execute::send(&read, requester, false, context).await else { return Ok(false) };
+    let managers = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let managed = managers.iter().any(|manager| manager["manager"] == execute::MANAGER);
+    let made = object["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    let asked = request.creation_timestamp().map(|at| at.0);
+    Ok(managed && made.zip(asked).is_some_and(|(made, asked)| made >= asked))
+}
