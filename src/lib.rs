@@ -22,6 +22,7 @@
 //! | [`gate`] | holds live operations back: judges them, speaks to the API server | let anything pass because something failed |
 //! | [`pending`] | which process takes an object that waits; what a certificate request asks for | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |
+//! | [`activities`] | carries out what actions ask for: objects, calls, Jobs | decide anything |
 //! | [`proof`] | proves that the API server proves who sends what | judge signals |
 //! | [`scenario`] | approval policy tested as data: plays a story through the engine as the operator does | IO |
 //! | [`controllers`] | gather facts, ask, carry out plans | decide anything |
@@ -36,6 +37,7 @@
 //! The order of writing is what keeps decisions safe: an instance's status, with the resourceVersion that it was computed from,
 //! *is* the record of what counted. Verdicts and effects follow it; after a crash in between they are computed again from it.
 
+pub mod activities;
 pub mod api;
 pub mod calendar;
 pub mod cel;

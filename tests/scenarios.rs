@@ -160,6 +160,16 @@ scenarios! {
     r35_gone_once_voted
     r39_why
     r39_why_it_does_not_move
+    r51_done
+    r51_expression_fails
+    r51_failed
+    r51_faults
+    r51_job
+    r51_recorded_data_stays_hidden
+    r51_retry
+    r51_timed_out
+    r51_tried_again
+    r51_what_is_never_touched
     r53_add_approvers
     r53_own_request
     r53_reassign
@@ -202,6 +212,7 @@ scenarios! {
     rule12_cancel_by_the_initiator
     rule12_comment
     rule12_not_after_execution
+    rule13_actions
     rule13_expired_leads_to_an_approval
     rule13_faults
     rule13_rejection_leads_to_another_step

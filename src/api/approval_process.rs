@@ -1,9 +1,11 @@
 //! `ApprovalProcess`: binds an event to a workflow.
 
-use super::{NameRef, ReadyStatus, common::is_default};
+use super::common::{any_object, is_default};
+use super::{NameRef, ReadyStatus};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -150,11 +152,11 @@ pub struct Bypass {
     pub permission: bool,
 }
 
-/// What starts a process: exactly one of `gate`, `pending`.
+/// What starts a process: exactly one of `gate`, `pending`, `collection`.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.gate) != has(self.pending)")
-    .message("an event is exactly one of gate, pending"))]
+#[x_kube(validation = Rule::new("[has(self.gate), has(self.pending), has(self.collection)].filter(given, given).size() == 1")
+    .message("an event is exactly one of gate, pending, collection"))]
 pub struct ProcessEvent {
     /// Live operations: held back until they are approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +164,9 @@ pub struct ProcessEvent {
     /// Objects that wait by nature: the outcome is written back to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingEvent>,
+    /// Objects that enter or leave a collection: nothing is held back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collection: Option<CollectionEvent>,
 }
 
 /// Live operations on the API server, held back by admission until they are approved.
@@ -314,18 +319,108 @@ pub enum LabelOperator {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingEvent {
-    /// Which resources. Built in: `certificatesigningrequests` of `certificates.k8s.io`.
+    /// Which resources. Built in: `certificatesigningrequests` of `certificates.k8s.io` and `certificaterequests` of
+    /// `cert-manager.io`; for others `writeBack` and the `initiator` of the process are needed.
     #[schemars(length(min = 1, max = 16))]
     pub resources: Vec<GroupResources>,
-    /// CEL conditions over `object`, and over `request` (what a certificate request asks for): all must hold.
+    /// CEL conditions over `object`, `initiator`, and `request` (what a certificate request asks for): all must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub match_conditions: Vec<MatchCondition>,
-    /// Whose name a certificate request may carry. `Requester` (the default): its common name must be the requester's
-    /// username and its organizations among the requester's groups; anything else is denied at once. `Any`: the approvers judge.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub requested_identity: RequestedIdentity,
+    /// Whose name a certificate request may carry. `Requester`: its common name must be the requester's username and its
+    /// organizations among the requester's groups; anything else is denied at once. `Any`: the approvers judge. Default:
+    /// `Requester` for requests of Kubernetes, `Any` for those of cert-manager, whose certificates bear the names of servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_identity: Option<RequestedIdentity>,
+    /// How the outcome is written to the object, for kinds that are not built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_back: Option<WriteBack>,
+}
+
+/// How the outcome is written to an object that waits. An object waits until one of both can be seen in it.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WriteBack {
+    /// When it was approved.
+    pub approved: Writing,
+    /// When it was rejected or has expired.
+    pub rejected: Writing,
+}
+
+/// What is written to an object.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Writing {
+    /// The subresource that it is written through, such as `status`. Default: the object itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9-]+$"))]
+    pub subresource: Option<String>,
+    /// A JSON merge patch, whose strings may hold `${CEL}` over `object`, `outcome`, `message` and `now`.
+    #[schemars(schema_with = "any_object")]
+    pub patch: Value,
+    /// A CEL condition over `object` that tells that this has been written. Default: the patch would change nothing, whatever
+    /// stands where it has `message` or `now`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub written: Option<String>,
+}
+
+/// Objects that enter or leave a collection. What belongs to it when the process is first seen triggers nothing.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectionEvent {
+    /// Objects of which resource.
+    pub resource: CollectionResource,
+    /// Whether objects that enter or objects that leave open an instance.
+    pub when: When,
+    /// Which of them belong to it, by label. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// Which of them belong to it: a CEL condition over `object`. With `selector`, both must hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: Option<String>,
+    /// Whether removals that nobody asks for count too: of objects that a controller owns (garbage collection), and of those in
+    /// a namespace that is deleted. Only with `Left`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automated: bool,
+}
+
+/// A resource of an API group.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectionResource {
+    /// The API group, empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub api_group: String,
+    /// The resource in the plural, e.g. `rolebindings`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9-]+$"))]
+    pub resource: String,
+}
+
+/// Which way objects go.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum When {
+    /// They did not belong to the collection and now do, or are created as its members.
+    #[default]
+    Entered,
+    /// They belonged to the collection and do no longer, or were deleted.
+    Left,
+}
+
+/// Objects by their labels.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelSelector {
+    /// Labels that must be there, with these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Requirements, all of which must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub match_expressions: Vec<LabelRequirement>,
 }
 
 /// Resources of API groups.

@@ -3,6 +3,7 @@
 //! These are plain data: what a field *means* is decided in [`crate::engine`]. A field that nothing honours yet is not here,
 //! so that nothing is accepted and then ignored. Called by everything; calls nothing.
 
+mod action;
 mod approval_process;
 mod approval_signal;
 mod business_calendar;
@@ -14,6 +15,7 @@ mod identity;
 mod workflow_definition;
 mod workflow_instance;
 
+pub use action::*;
 pub use approval_process::*;
 pub use approval_signal::*;
 pub use business_calendar::*;

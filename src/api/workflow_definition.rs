@@ -1,6 +1,6 @@
 //! `WorkflowDefinition`: the graph of who must agree, in which order.
 
-use super::{ApproverSource, ReadyStatus, common::is_default};
+use super::{Action, ApproverSource, ReadyStatus, common::is_default};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -48,13 +48,13 @@ pub struct WorkflowDefinitionSpec {
     pub nodes: Vec<Node>,
 }
 
-/// A node of the graph: exactly one of `approval`, `condition`, `execute` and `end`.
+/// A node of the graph: exactly one of `approval`, `condition`, `execute`, `action` and `end`.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.approval) ? 1 : 0) + (has(self.condition) ? 1 : 0) + (has(self.execute) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1")
-    .message("a node is exactly one of approval, condition, execute, end"))]
-#[x_kube(validation = Rule::new("!(self.name in ['Approved', 'Rejected', 'Expired'])")
-    .message("Approved, Rejected and Expired are the built-in ends; give the node another name"))]
+#[x_kube(validation = Rule::new("(has(self.approval) ? 1 : 0) + (has(self.condition) ? 1 : 0) + (has(self.execute) ? 1 : 0) + (has(self.action) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1")
+    .message("a node is exactly one of approval, condition, execute, action, end"))]
+#[x_kube(validation = Rule::new("!(self.name in ['Approved', 'Rejected', 'Expired', 'Failed'])")
+    .message("Approved, Rejected, Expired and Failed are the built-in ends; give the node another name"))]
 pub struct Node {
     /// The name that edges and signals use.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
@@ -73,12 +73,16 @@ pub struct Node {
     /// after it post-run. An instance without an operation passes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execute: Option<Execute>,
+    /// The operator does something by itself here: it changes an object, calls an endpoint, or runs a Job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
     /// The workflow ends here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
     /// Where each output leads: to a node, or to one of the ends `Approved`, `Rejected`, `Expired`. An approval has the outputs
-    /// approved, rejected, expired; a condition then, else; execute done. Left out: approved, then and done lead to the next node
-    /// of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; else must be written.
+    /// approved, rejected, expired; a condition then, else; execute done; an action done, failed, timedOut. Left out: approved,
+    /// then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends
+    /// Expired; failed and timedOut end Failed; else must be written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "next_schema")]
     pub next: BTreeMap<String, String>,
@@ -482,7 +486,7 @@ fn next_schema(_: &mut SchemaGenerator) -> Schema {
     let target = json_schema!({"type": "string", "minLength": 1, "maxLength": 63});
     json_schema!({
         "type": "object",
-        "description": "Where each output leads: to a node, or to one of the ends Approved, Rejected, Expired. An approval has the outputs approved, rejected, expired; a condition then, else; execute done. Left out: approved, then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; else must be written.",
-        "properties": {"approved": target, "rejected": target, "expired": target, "then": target, "else": target, "done": target}
+        "description": "Where each output leads: to a node, or to one of the ends Approved, Rejected, Expired. An approval has the outputs approved, rejected, expired; a condition then, else; execute done; an action done, failed, timedOut. Left out: approved, then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; failed and timedOut end Failed; else must be written.",
+        "properties": {"approved": target, "rejected": target, "expired": target, "then": target, "else": target, "done": target, "failed": target, "timedOut": target}
     })
 }

@@ -45,6 +45,8 @@ use std::fmt;
     .message("an instance has exactly one of workflowRef, workflow"))]
 #[x_kube(validation = Rule::new("!has(self.processRef) || !has(self.workflow)")
     .message("an instance of a process runs on the workflow of that process; leave workflow out"))]
+#[x_kube(validation = Rule::new("!has(self.workflow) || self.workflow.nodes.all(node, !has(node.action))")
+    .message("actions are done as the operator, so they take a WorkflowDefinition: name one by workflowRef"))]
 pub struct WorkflowInstanceSpec {
     /// The `WorkflowDefinition` to run; it may appear later, the instance waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,6 +220,18 @@ pub struct StepVisit {
     /// How many levels of escalation have been called.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub escalated: u32,
+    /// Of an action: how often it was tried.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Of an action: when it is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Time>,
+    /// Of an action: the Job that was started for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Of an action: what came of the last try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What one partition is asked.

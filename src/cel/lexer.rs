@@ -59,6 +59,32 @@ impl Word {
 pub fn words(source: &str) -> Result<Vec<Token>, Fault> {
     let mut words = Vec::new();
     let mut at = 0;
+    while let Some((token, next)) = next(source, at)? {
+        words.push(token);
+        at = next;
+    }
+    words.push(Token { at: source.len(), word: Word::End });
+    Ok(words)
+}
+
+/// Where the brace is closed that was opened before this source began: braces and quotes within are skipped. None when it never
+/// is.
+pub fn closing_brace(source: &str) -> Result<Option<usize>, Fault> {
+    let (mut at, mut open) = (0, 0_usize);
+    while let Some((token, next)) = next(source, at)? {
+        match token.word {
+            Word::Sign("{") => open += 1,
+            Word::Sign("}") if open == 0 => return Ok(Some(token.at)),
+            Word::Sign("}") => open -= 1,
+            _ => {}
+        }
+        at = next;
+    }
+    Ok(None)
+}
+
+/// The first word from a byte on, and the byte behind it; none at the end.
+fn next(source: &str, mut at: usize) -> Result<Option<(Token, usize)>, Fault> {
     while at < source.len() {
         let rest = &source[at..];
         let first = rest.as_bytes()[0];
@@ -68,12 +94,10 @@ pub fn words(source: &str) -> Result<Vec<Token>, Fault> {
             at += rest.find('\n').unwrap_or(rest.len());
         } else {
             let (word, length) = word(rest).map_err(|message| Fault::at(at, format!("syntax error: {message}")))?;
-            words.push(Token { at, word });
-            at += length;
+            return Ok(Some((Token { at, word }, at + length)));
         }
     }
-    words.push(Token { at: source.len(), word: Word::End });
-    Ok(words)
+    Ok(None)
 }
 
 /// The first word and its length.

@@ -3,7 +3,7 @@
 //! Pure and total: no IO, no clock, and every evaluation ends within a budget of steps and bytes, whatever the
 //! expression and the input. `docs/cel.md` says what can be written; `tests/cel_differential.rs` compares it with cel-go.
 //!
-//! `lexer` and `parser` read the text, `check` resolves its names, `evaluate` walks the result with `operators` and
+//! [`Template`] is JSON with expressions in its strings, `${…}`. `lexer` and `parser` read the text, `check` resolves its names, `evaluate` walks the result with `operators` and
 //! `functions` over a `value`. Positions survive from the first to the last, so that every `fault` says where it is. The
 //! language is small enough to be had whole: the crate for it had no budget, overflowed its stack on 4 KiB of `1+1+…`, and
 //! lost the positions.
@@ -19,6 +19,7 @@ mod operators;
 mod parser;
 mod pattern;
 mod syntax;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -30,6 +31,7 @@ use jiff::Timestamp;
 use std::sync::Arc;
 
 pub use budget::{MAX_BYTES, MAX_STEPS};
+pub use template::{MAX_EXPRESSIONS, MAX_RENDERED, Misfit, Template};
 
 /// The longest expression, in bytes.
 pub const MAX_LENGTH: usize = 4096;

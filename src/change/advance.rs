@@ -27,6 +27,9 @@ const ATTEMPT: SignedDuration = SignedDuration::from_secs(60);
 /// How often it is tried to carry a change out.
 const ATTEMPTS: u32 = 8;
 
+/// What the status says between an attempt and the record of what came of it.
+const UNDER_WAY: &str = "being carried out";
+
 /// Everything that [`advance()`] goes by.
 pub struct Facts<'a> {
     /// The request, without its status.
@@ -162,14 +165,23 @@ pub struct Plan {
     pub status: ChangeRequestStatus,
     /// Instances to open, if they do not exist.
     pub open: Vec<Opening>,
-    /// Changes to carry out now, by name: the attempt is recorded in the status.
-    pub carry_out: Vec<String>,
+    /// Changes to carry out now: the attempt is recorded in the status.
+    pub carry_out: Vec<Attempt>,
     /// Whether the request that this one corrects is to be ended; everything else waits for that.
     pub end_precedent: bool,
     /// What to tell people in an Event, in order.
     pub notes: Vec<Note>,
     /// When to compute again although nothing changes.
     pub wake_at: Option<Timestamp>,
+}
+
+/// A change to carry out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempt {
+    /// The change, by name.
+    pub change: String,
+    /// Whether somebody tried before and could not record what came of it.
+    pub in_doubt: bool,
 }
 
 /// An instance to open.
@@ -543,10 +555,10 @@ impl Run<'_> {
         }
         let until = now.saturating_add(ATTEMPT).unwrap_or(now);
         let status = self.status(position);
+        let in_doubt = status.message.replace(UNDER_WAY.to_owned()).as_deref() == Some(UNDER_WAY);
         status.attempts = attempts + 1;
         status.retry_at = Some(Time(until));
-        status.message = Some("being carried out".to_owned());
-        self.plan.carry_out.push(name);
+        self.plan.carry_out.push(Attempt { change: name, in_doubt });
         self.wake(until);
     }
 

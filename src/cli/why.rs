@@ -90,6 +90,7 @@ pub async fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
             settings: &settings,
             proof: &Proof::Since(i64::MIN),
             object: Object::None,
+            performed: None,
             now: Timestamp::now(),
         },
         &person,

@@ -4,6 +4,7 @@
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
 //! - [`changes`]: moves change requests
 //! - [`delegations`]: the proof of who delegates, once for each delegation
+//! - [`kinds`]: the kinds that processes name: served, allowed, watched
 //! - [`gate`]: what the API server is told about the gate
 //! - [`pending`]: opens instances for objects that wait
 //! - [`instances`]: moves instances, judges signals, writes outcomes back
@@ -16,10 +17,13 @@ pub mod delegations;
 pub mod directory;
 pub mod gate;
 pub mod instances;
+pub mod kinds;
 pub mod pending;
 pub mod readiness;
 pub mod revisions;
 
+use crate::activities::Activities;
+use crate::activities::endpoints::Endpoints;
 use crate::api::{ApprovalProcess, ChangeRequest, WorkflowDefinition};
 use crate::engine::Settings;
 use crate::gate::{self as gates, Gate};
@@ -33,6 +37,7 @@ use directory::Directory;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kinds::Kinds;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -59,6 +64,8 @@ pub struct Options {
     pub gate: Option<gates::Settings>,
     /// Whether the operator may carry changes out in the name of their requesters.
     pub automatic: bool,
+    /// What activities may call.
+    pub endpoints: Endpoints,
 }
 
 /// Why an operator cannot run.
@@ -99,6 +106,8 @@ pub struct Context {
     pub changes: ChangeStore,
     /// Takes the change requests whose instances changed.
     pub change_wakes: mpsc::UnboundedSender<instances::Key>,
+    /// Carries activities out.
+    pub activities: Activities,
     /// Snapshots of definitions.
     pub revisions: Revisions,
     /// Told when a definition comes, changes or goes.
@@ -111,6 +120,10 @@ pub struct Context {
     pub running_changes: Changes,
     /// Why requests are held, by uid, as far as it was told.
     pub held: Mutex<HashMap<String, String>>,
+    /// The same for objects of other kinds.
+    pub held_objects: Mutex<HashMap<String, String>>,
+    /// The kinds that processes name.
+    pub kinds: Arc<Kinds>,
     /// The gate: live operations that are held back.
     pub gate: Arc<Gate>,
     /// Events.
@@ -186,13 +199,22 @@ pub async fn run(
         observe_compact::<ChangeRequest>(&client, &Changes::default(), &synced, |_| false, store::compact);
     let (change_wakes, changes_woken) = mpsc::unbounded();
     let (directory, people) = Directory::observe(&client, &synced);
+    let (kinds, touched) = Kinds::new(client.clone());
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
+        activities: Activities::new(
+            client.clone(),
+            &options.namespace,
+            &options.operator_username,
+            options.endpoints.clone(),
+        ),
         revisions: Revisions::new(client.clone(), &options.namespace),
         client: client.clone(),
         running: Mutex::default(),
         running_changes: Changes::default(),
         held: Mutex::default(),
+        held_objects: Mutex::default(),
+        kinds: Arc::new(kinds),
         gate,
         synced,
         clock,
@@ -212,6 +234,7 @@ pub async fn run(
     let (request_stream, objects) = pending::tell_instances(request_stream, &context.options.namespace);
     let (change_stream, held) = changes::tell_instances(change_stream);
     let objects = futures::stream::select(objects, held);
+    let objects = futures::stream::select(objects, touched);
     let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
     let serving = async {
         if let Some(listening) = listening {
@@ -229,6 +252,7 @@ pub async fn run(
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             changes::run(context.clone(), change_stream, changes_woken, &stop),
+            kinds::run(context.clone(), &stop),
             instance_loop,
         );
     };

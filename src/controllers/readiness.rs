@@ -9,8 +9,8 @@ use crate::api::{
 use crate::calendar::Calendar;
 use crate::change::select;
 use crate::diagram::{self, Drawing};
-use crate::directory::Snapshot;
-use crate::engine::graph::{Graph, check, compile, supplied, warnings};
+use crate::engine::activity::Home;
+use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
 use crate::gate::configuration;
@@ -66,7 +66,7 @@ partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, Bus
 
 impl Checked for WorkflowDefinition {
     fn faults(&self, context: &Context) -> Vec<String> {
-        compiled(self, &context.directory.snapshot()).1
+        compiled(self, context).1
     }
 
     fn describe(&mut self, context: &Context) {
@@ -114,15 +114,28 @@ impl Checked for BusinessRole {
 }
 
 /// A definition compiled, if it can be, and what is wrong with it in this directory.
-fn compiled(definition: &WorkflowDefinition, directory: &Snapshot) -> (Option<Graph>, Vec<String>) {
+fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph>, Vec<String>) {
     let (graph, faults) = match compile(&definition.spec) {
         Ok(graph) => {
-            let faults = check(&graph, directory);
+            let mut faults = check(&graph, &context.directory.snapshot());
+            faults.extend(out_of_place(&graph, context));
             (Some(graph), faults)
         }
         Err(faults) => (None, faults),
     };
     (graph, faults.iter().map(ToString::to_string).collect())
+}
+
+/// What is wrong with the actions of a definition in this installation.
+fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
+    let options = &context.options;
+    let home = Home { namespace: &options.namespace, username: &options.operator_username };
+    let endpoints = options.endpoints.names();
+    let found = graph.actions().filter_map(|(name, act)| {
+        let (field, message) = act.work.misfits(home, &endpoints)?;
+        Some(Fault { place: format!("spec.nodes[{name}].action{field}"), message })
+    });
+    found.collect()
 }
 
 /// What is wrong with a process, and with the workflow that it names.
@@ -140,6 +153,7 @@ pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 .to_owned(),
         );
     }
+    faults.extend(context.kinds.faults(&process.spec));
     if let Some(workflow) = &process.spec.workflow_ref {
         let found = context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name));
         match found {
@@ -148,7 +162,7 @@ pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Ve
                 workflow.name
             )),
             Some(definition) => {
-                let (graph, inside) = compiled(&definition, &context.directory.snapshot());
+                let (graph, inside) = compiled(&definition, context);
                 faults.extend(graph.iter().flat_map(|graph| unsupplied(&process.spec, &workflow.name, graph)));
                 if !inside.is_empty() {
                     let inside = inside.join("; ");
@@ -202,6 +216,7 @@ pub async fn processes(
 ) {
     let triggers =
         futures::stream::select(context.definition_changes.bursts(BURST), context.directory.changes.bursts(BURST));
+    let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(Duration::from_millis(20)));
     let triggers = futures::stream::select(triggers, context.gate.changes.bursts(Duration::ZERO));
     keep("ApprovalProcess", context.processes.clone(), stream, triggers, context, stop).await;
 }
@@ -255,6 +270,7 @@ async fn keep<K: Checked + Send + Sync + 'static>(
 
 async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<Action, kube::Error> {
     context.synced.wait().await;
+    context.kinds.looked.wait().await;
     let faults = object.faults(&context);
     let mut fresh = (*object).clone();
     let generation = object.meta().generation;

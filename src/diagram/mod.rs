@@ -58,7 +58,7 @@ pub enum Shape {
     Step,
     /// A question that facts answer.
     Condition,
-    /// What was asked for is done.
+    /// What was asked for is done, or the operator does something by itself.
     Execute,
     /// It ends so.
     End(Outcome),

@@ -48,6 +48,9 @@ fn draw(graph: &Graph, name: &str, status: Option<&WorkflowInstanceStatus>) -> N
             Node { notes: vec![branch.test.words()], ..node(name, &branch.title, Shape::Condition) }
         }
         Some(GraphNode::Execute(execution)) => node(name, &execution.title, Shape::Execute),
+        Some(GraphNode::Action(act)) => {
+            Node { notes: vec![act.work.words()], ..node(name, &act.title, Shape::Execute) }
+        }
         Some(GraphNode::End(outcome)) => {
             let notes = if name == outcome.to_string() { Vec::new() } else { vec![format!("ends {outcome}")] };
             Node { notes, ..node(name, name, Shape::End(*outcome)) }

@@ -104,7 +104,8 @@ impl Run<'_> {
 
     /// Whether something fails in the visit that was open when the signal was made.
     fn failed_since(&self, signal: &Signal) -> bool {
-        let fails = self.stalled.is_some() || self.stocks.iter().any(|stock| stock.failed().is_some());
+        let waits = self.current_act().is_some_and(|(visit, _)| visit.retry_at.is_some());
+        let fails = waits || self.stalled.is_some() || self.stocks.iter().any(|stock| stock.failed().is_some());
         let visit = self.status.steps.last().filter(|visit| self.names_current_step(signal, visit).is_ok());
         fails && visit.is_some()
     }
@@ -170,6 +171,9 @@ impl Run<'_> {
             Decision::Restart => self.restart(&actor),
             Decision::Retry => {
                 self.stalled = None;
+                if let Some(visit) = self.status.steps.last_mut() {
+                    visit.retry_at = None;
+                }
                 self.proceed()
             }
             Decision::Delegate | Decision::Reassign | Decision::AddApprovers => {

@@ -1,5 +1,6 @@
 //! What becomes of an instance: start it, judge its signals, move it along its edges, end it.
 
+use super::activity::Activity;
 use super::before::{newest, place};
 use super::describe::{counted_message, outcome_word};
 use super::eligibility::{Asked, Judge};
@@ -28,7 +29,14 @@ pub fn advance(facts: &Facts<'_>) -> Plan {
     run.describe(&standing);
     run.tell_next_wakeup();
     let wake_at = run.wake_at();
-    Plan { status: run.status, verdicts: run.verdicts, write_back: run.write_back, notes: run.notes, wake_at }
+    Plan {
+        status: run.status,
+        verdicts: run.verdicts,
+        write_back: run.write_back,
+        activity: run.activity,
+        notes: run.notes,
+        wake_at,
+    }
 }
 
 /// One computation: the facts, and the status as far as it has come.
@@ -56,6 +64,10 @@ pub(super) struct Run<'a> {
     pub(super) restarted: Option<&'a Graph>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) write_back: Option<Outcome>,
+    /// What the operator is to do now.
+    pub(super) activity: Option<Activity>,
+    /// When an action goes on although nothing changes.
+    pub(super) act_at: Option<Timestamp>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -103,6 +115,8 @@ impl<'a> Run<'a> {
             restarted: None,
             verdicts: Vec::new(),
             write_back: None,
+            activity: None,
+            act_at: None,
             notes: Vec::new(),
         }
     }
@@ -147,7 +161,7 @@ impl<'a> Run<'a> {
         match self.stalled.take().or(failed) {
             Some(Stall { reason, message }) => Standing::Held { reason, message, stalled: true },
             None if self.at_execution() => Standing::Executing,
-            None => Standing::Asking,
+            None => self.acting().unwrap_or(Standing::Asking),
         }
     }
 
@@ -348,10 +362,11 @@ impl<'a> Run<'a> {
         }
         self.close_open_tasks(TaskState::Superseded);
         self.write_back = None;
+        self.activity = None;
         self.finish(outcome, reason, message)
     }
 
-    fn finish(&mut self, outcome: Outcome, reason: &'static str, message: String) -> Standing {
+    pub(super) fn finish(&mut self, outcome: Outcome, reason: &'static str, message: String) -> Standing {
         self.status.outcome = Some(outcome);
         self.status.completed_at = Some(Time(self.now));
         self.stocks.clear();
@@ -428,6 +443,10 @@ mod tests {
             deadline: None,
             escalate_at: Vec::new(),
             escalated: 0,
+            attempts: 0,
+            retry_at: None,
+            job: None,
+            message: None,
         };
         let status = WorkflowInstanceStatus {
             revision: Some("workflow-1".to_owned()),
@@ -454,6 +473,7 @@ mod tests {
             settings: &Settings { administrators: Vec::new(), max_signal_age: 3600 },
             proof: &Proof::Since(0),
             object: Object::Decided(true),
+            performed: None,
             now: moment(120),
         })
     }

@@ -23,6 +23,11 @@ impl Run<'_> {
                 return format!("the time of step {node} was over{deadline}");
             }
             "done" => return format!("{node} was carried out"),
+            output @ ("failed" | "timedOut") => {
+                let verb = if output == "failed" { "failed" } else { "was not done in time" };
+                let why = visit.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+                return format!("{node} {verb}{why}");
+            }
             output => return format!("condition {node} led on by {output}"),
         };
         let decisions = self.status.decisions.iter();

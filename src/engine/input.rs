@@ -5,7 +5,7 @@ use super::{Facts, fields};
 use crate::api::{CountedDecision, seconds};
 use crate::cel::{self, Expression, Input, Scope};
 use crate::directory::Snapshot;
-use crate::pending::csr;
+use crate::pending;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -77,9 +77,17 @@ pub(super) fn input(facts: &Facts<'_>, decisions: &[&CountedDecision], expressio
     if wanted("object") || wanted("request") {
         let object = spec.object.clone().unwrap_or_default();
         if wanted("request") {
-            variables.insert("request".to_owned(), csr::decoded(&object));
+            variables.insert("request".to_owned(), pending::decoded(&object));
         }
         variables.insert("object".to_owned(), object);
+    }
+    if wanted("oldObject") {
+        variables.insert("oldObject".to_owned(), spec.old_object.clone().unwrap_or_default());
+    }
+    if wanted("operation")
+        && let Some(operation) = spec.operation
+    {
+        variables.insert("operation".to_owned(), json!(operation));
     }
     if wanted("initiator")
         && let Some(initiator) = &spec.initiator

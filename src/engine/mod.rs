@@ -10,6 +10,7 @@
 //! - `stock`: who is left to decide, and when the administrators stand in
 //! - `handover`: who decides for whom
 //! - `judge`: what becomes of one vote; `administer`: of every other signal; `before`: the order in which they are judged
+//! - [`activity`]: what actions come to; `acting`: the way through them
 //! - `path`: the way along the edges; `time`: escalations and deadlines
 //! - [`advance()`]: what becomes of an instance
 //! - `describe`: where it stands, in words
@@ -18,6 +19,8 @@
 //!
 //! Rules are numbered as in the project's rule book ("semantics"): `rule 7` and so on.
 
+mod acting;
+pub mod activity;
 mod administer;
 mod advance;
 mod before;
@@ -44,6 +47,7 @@ pub use view::{Seen, visible};
 
 use crate::api::{ApprovalSignalSpec, Outcome, SignalRef, WorkflowInstanceSpec, WorkflowInstanceStatus};
 use crate::directory::Snapshot;
+use activity::{Activity, Performed};
 use graph::{Fault, Graph};
 use jiff::Timestamp;
 use source::Source;
@@ -79,6 +83,8 @@ pub struct Facts<'a> {
     pub proof: &'a Proof,
     /// The object that waits for the outcome.
     pub object: Object,
+    /// What came of the activity that was asked for last; none when nothing did since the status was written.
+    pub performed: Option<&'a Performed>,
     /// The moment, in the API server's time.
     pub now: Timestamp,
 }
@@ -203,6 +209,9 @@ pub struct Plan {
     pub verdicts: Vec<Verdict>,
     /// The outcome to write to the waiting object; the instance completes when that is seen there.
     pub write_back: Option<Outcome>,
+    /// What the operator is to do: begun only when the status is written, so that it is on record; what comes of it is a fact
+    /// of the next computation.
+    pub activity: Option<Activity>,
     /// What to tell people in an Event, in order.
     pub notes: Vec<Note>,
     /// When to compute again although nothing changes: an escalation, a deadline, another try of what failed.

@@ -87,6 +87,7 @@ impl Run<'_> {
                     Object::Held => return None,
                     Object::None | Object::Decided(_) | Object::Gone(_) => "done",
                 },
+                GraphNode::Action(act) => self.act(act)?,
             };
             let target = self.close(output)?;
             if let Some(failed) = self.visit(&target) {
@@ -114,12 +115,23 @@ impl Run<'_> {
             deadline: None,
             escalate_at: Vec::new(),
             escalated: 0,
+            attempts: 0,
+            retry_at: None,
+            job: None,
+            message: None,
         });
         self.status.step = Some(name.to_owned());
         self.judge = None;
         self.stocks.clear();
         // What kept it in the node before does not keep it here.
         self.stalled = None;
+        self.activity = None;
+        self.act_at = None;
+        if self.graph()?.end(name) == Some(Outcome::Failed) {
+            self.close_open_tasks(TaskState::Superseded);
+            let message = self.told();
+            return Some(self.finish(Outcome::Failed, "ActionFailed", message));
+        }
         // The tasks of the last step stay at an end: they say how it was decided.
         if let Some(step) = self.graph()?.step(name) {
             let tasks = step.partitions.iter().map(|rule| Task {

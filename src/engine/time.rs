@@ -124,7 +124,8 @@ impl Run<'_> {
     /// Says in the status when something happens next although nobody does anything.
     pub(super) fn tell_next_wakeup(&mut self) {
         let open = self.status.outcome.is_none();
-        let next = self.current_step().filter(|_| open).and_then(|(visit, _)| next_of(visit));
+        let next = self.current_step().and_then(|(visit, _)| next_of(visit)).or_else(|| self.next_of_act());
+        let next = next.filter(|_| open);
         self.status.next_wakeup = next;
     }
 
@@ -144,7 +145,7 @@ impl Run<'_> {
             let so_far = now.saturating_sub(seconds(&stalled.last_transition_time));
             after(now, so_far.clamp(TRY_AGAIN.0, TRY_AGAIN.1))
         });
-        [limit, again].into_iter().flatten().min()
+        [limit, again, self.act_at].into_iter().flatten().min()
     }
 }
 

@@ -1,15 +1,63 @@
 //! Objects that wait for a decision by nature: which process takes them, and how the outcome is written back.
 //!
-//! Pure: no IO. [`select`] chooses the process, [`csr`] knows certificate signing requests. Called by the controllers.
+//! - [`select`] chooses the process, [`about`] says whom and what it is about
+//! - [`csr`] knows certificate signing requests of Kubernetes, [`cert_manager`] those of cert-manager; [`pkcs10`] what both ask for
+//! - [`object`] knows objects of every other kind, [`write_back`] what is written to them
+//!
+//! Pure: no IO. Called by the controllers.
 
+pub mod cert_manager;
 pub mod csr;
+pub mod object;
+pub mod pkcs10;
+pub mod write_back;
 
-use crate::api::{ApprovalProcessSpec, GroupResources};
+use crate::api::{Actor, ApprovalProcessSpec, GroupResources, InstancePer, OnMatch, PendingEvent, WorkflowInstance};
 use crate::cel::{Expression, Input, Scope};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 
 /// What conditions of a process see.
 pub static SCOPE: Scope = Scope { variables: &["object", "request", "initiator"], directory: false };
+
+/// What the expression sees that says who asked.
+pub static OBJECT_SCOPE: Scope = Scope { variables: &["object"], directory: false };
+
+/// How objects of a kind are decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nature {
+    /// As certificate signing requests of Kubernetes.
+    Certificate,
+    /// As certificate requests of cert-manager.
+    CertManager,
+    /// As their process says.
+    Other,
+}
+
+impl Nature {
+    /// How objects of a resource are decided.
+    #[must_use]
+    pub fn of(group: &str, resource: &str) -> Self {
+        match (group, resource) {
+            (csr::GROUP, csr::RESOURCE) => Self::Certificate,
+            (cert_manager::GROUP, cert_manager::RESOURCE) => Self::CertManager,
+            _ => Self::Other,
+        }
+    }
+
+    /// How this object is decided.
+    #[must_use]
+    pub fn of_object(object: &Value) -> Self {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        match (group, object["kind"].as_str().unwrap_or_default()) {
+            (csr::GROUP, "CertificateSigningRequest") => Self::Certificate,
+            (cert_manager::GROUP, cert_manager::KIND) => Self::CertManager,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// A process that may take an object.
 pub struct Candidate<'a> {
@@ -72,26 +120,85 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
         return Ok(false);
     }
     let variables = input.as_object().cloned().unwrap_or_default();
-    let input = Input { variables, ..Input::default() };
+    let mut input = Input { variables, ..Input::default() };
     for condition in &pending.match_conditions {
-        let told = Expression::compile(&condition.expression, &SCOPE).and_then(|compiled| compiled.holds(&input));
-        match told {
+        let named = |why| format!("matchConditions[{}]: {why}", condition.name);
+        let compiled = Expression::compile(&condition.expression, &SCOPE).map_err(named)?;
+        if compiled.references("initiator") {
+            let initiator = initiator(spec, &input)?;
+            input.variables.insert("initiator".to_owned(), json!(initiator));
+        }
+        match compiled.holds(&input) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
-            Err(why) => return Err(format!("matchConditions[{}]: {why}", condition.name)),
+            Err(why) => return Err(named(why)),
         }
     }
     Ok(true)
 }
 
-pub use crate::change::about::About;
+/// What a request is about, as its process says.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct About {
+    /// Who asked.
+    pub initiator: Actor,
+    /// Whom, by username; none where the process does not say.
+    pub subjects: Option<Vec<String>>,
+    /// Which role.
+    pub role: Option<String>,
+    /// The superior role.
+    pub superior_role: Option<String>,
+    /// The subrole.
+    pub sub_role: Option<String>,
+    /// Who else may not decide.
+    pub exclude_approvers: Vec<String>,
+}
 
 /// What a request is about.
 ///
 /// # Errors
 /// The expression that does not yield it, and why.
 pub fn about(spec: &ApprovalProcessSpec, input: &Value) -> Result<About, String> {
-    crate::change::about::about(spec, &SCOPE, input)
+    let mut input = Input { variables: input.as_object().cloned().unwrap_or_default(), ..Input::default() };
+    let initiator = initiator(spec, &input)?;
+    input.variables.insert("initiator".to_owned(), json!(initiator));
+    let list = |field: &str, source: &Option<String>| {
+        let told = |source: &String| Expression::compile(source, &SCOPE).and_then(|compiled| compiled.strings(&input));
+        source.as_ref().map(told).transpose().map_err(|why| format!("spec.{field}: {why}"))
+    };
+    let one = |field: &str, source: &Option<String>| {
+        let told = |source: &String| match Expression::compile(source, &SCOPE)?.evaluate(&input)? {
+            Value::String(name) if !name.is_empty() => Ok(name),
+            other => Err(format!("it yields {other}, not the name of a role")),
+        };
+        source.as_ref().map(told).transpose().map_err(|why| format!("spec.{field}: {why}"))
+    };
+    Ok(About {
+        initiator,
+        subjects: list("subjects", &spec.subjects)?,
+        role: one("role", &spec.role)?,
+        superior_role: one("superiorRole", &spec.superior_role)?,
+        sub_role: one("subRole", &spec.sub_role)?,
+        exclude_approvers: list("excludeApprovers", &spec.exclude_approvers)?.unwrap_or_default(),
+    })
+}
+
+/// Who asked: as the object itself says, or else as the process does.
+fn initiator(spec: &ApprovalProcessSpec, input: &Input) -> Result<Actor, String> {
+    if let Some(known) = input.variables.get("initiator") {
+        return serde_json::from_value(known.clone()).map_err(|error| format!("the initiator cannot be read: {error}"));
+    }
+    let told = |why: String| format!("spec.initiator: {why}");
+    let source = spec.initiator.as_ref().ok_or_else(|| told("is missing".to_owned()))?;
+    let yielded = Expression::compile(source, &OBJECT_SCOPE).and_then(|compiled| compiled.evaluate(input));
+    let actor = match yielded.map_err(told)? {
+        Value::String(username) => Actor { username, ..Actor::default() },
+        map @ Value::Object(_) => {
+            serde_json::from_value(map).map_err(|error| told(format!("it yields a map that is nobody: {error}")))?
+        }
+        _ => return Err(told("it yields neither a username nor a map with username, uid and groups".to_owned())),
+    };
+    if actor.username.is_empty() { Err(told("it yields nobody".to_owned())) } else { Ok(actor) }
 }
 
 /// What is wrong with a process by itself.
@@ -99,25 +206,144 @@ pub fn about(spec: &ApprovalProcessSpec, input: &Value) -> Result<About, String>
 pub fn faults(spec: &ApprovalProcessSpec) -> Vec<String> {
     let mut faults = Vec::new();
     let Some(pending) = &spec.event.pending else { return faults };
-    for (position, resources) in pending.resources.iter().enumerate() {
-        for group in &resources.api_groups {
-            for resource in &resources.resources {
-                if (group.as_str(), resource.as_str()) != (csr::GROUP, csr::RESOURCE) {
-                    faults.push(format!(
-                        "spec.event.pending.resources[{position}]: the outcome cannot be written back to {resource} of API group \"{group}\"; built in is {} of {}",
-                        csr::RESOURCE, csr::GROUP
-                    ));
-                }
+    let place = "spec.event.pending";
+    let mut others = Vec::new();
+    for (position, group, resource) in named(pending) {
+        let place = format!("{place}.resources[{position}]");
+        if Nature::of(group, resource) == Nature::Other {
+            others.push(resource);
+            faults.extend(unfit(group, resource).map(|why| format!("{place}: {why}")));
+            if pending.write_back.is_none() {
+                faults.push(format!(
+                    "{place}: the outcome cannot be written back to {resource} of API group \"{group}\" without spec.event.pending.writeBack; built in are {} of {} and {} of {}",
+                    csr::RESOURCE, csr::GROUP, cert_manager::RESOURCE, cert_manager::GROUP
+                ));
             }
         }
     }
+    match (others.first(), &spec.initiator) {
+        (Some(other), None) => faults.push(format!(
+            "spec.initiator: is missing, and {other} do not say who asked; write a CEL expression over object that yields a username, or a map with username, uid and groups"
+        )),
+        (None, Some(_)) => faults.push(
+            "spec.initiator: certificate requests say themselves who asked; leave it out".to_owned(),
+        ),
+        _ => {}
+    }
+    match &pending.write_back {
+        Some(_) if others.is_empty() => faults
+            .push(format!("{place}.writeBack: certificate requests are decided as their kinds demand; leave it out")),
+        Some(write_back) => faults.extend(write_back::faults(write_back, &format!("{place}.writeBack"))),
+        None => {}
+    }
     for condition in &pending.match_conditions {
         if let Err(why) = Expression::compile(&condition.expression, &SCOPE) {
-            faults.push(format!("spec.event.pending.matchConditions[{}].expression: {why}", condition.name));
+            faults.push(format!("{place}.matchConditions[{}].expression: {why}", condition.name));
         }
     }
-    faults.extend(crate::change::about::faults(spec, &SCOPE));
+    faults.extend(about_faults(spec));
+    faults.extend(of_gates_alone(spec));
+    if spec.instance_per == InstancePer::Subject {
+        faults.push("spec.instancePer: an object that waits has one outcome; leave Subject out".to_owned());
+    }
     faults
+}
+
+/// What is wrong with the expressions that say whom and what it is about.
+#[must_use]
+pub fn about_faults(spec: &ApprovalProcessSpec) -> Vec<String> {
+    let expressions = [
+        ("initiator", &spec.initiator, &OBJECT_SCOPE),
+        ("subjects", &spec.subjects, &SCOPE),
+        ("role", &spec.role, &SCOPE),
+        ("superiorRole", &spec.superior_role, &SCOPE),
+        ("subRole", &spec.sub_role, &SCOPE),
+        ("excludeApprovers", &spec.exclude_approvers, &SCOPE),
+    ];
+    let faults = expressions.into_iter().filter_map(|(field, source, scope)| {
+        let why = Expression::compile(source.as_ref()?, scope).err()?;
+        Some(format!("spec.{field}: {why}"))
+    });
+    faults.collect()
+}
+
+/// Fields that mean something for gates alone: said here, so that nobody relies on them.
+#[must_use]
+pub fn of_gates_alone(spec: &ApprovalProcessSpec) -> Vec<String> {
+    let given = [
+        ("onMatch", spec.on_match == OnMatch::Continue, "the first process that matches takes the object"),
+        ("execution", spec.execution.is_some(), "there is no change to carry out"),
+        ("bypass", spec.bypass.is_some(), "nothing is held back that somebody could pass"),
+    ];
+    let given = given.into_iter().filter(|(_, given, _)| *given);
+    given.map(|(field, _, why)| format!("spec.{field}: is for gates, here {why}; leave it out")).collect()
+}
+
+/// Why objects of a resource may neither wait for a decision nor belong to a collection; none when they may.
+#[must_use]
+pub fn unfit(group: &str, resource: &str) -> Option<String> {
+    if group.contains('*') || resource.contains(['*', '/']) {
+        return Some(format!("{resource} of API group \"{group}\": name one resource, without * and /"));
+    }
+    match (group, resource) {
+        ("quorate.dev", _) => Some(format!("{resource} are Quorate's own and cannot be decided about in this way")),
+        ("", "secrets") => {
+            Some("the content of Secrets would be stored in instances; name another resource".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Every resource that waits, with its place in the list.
+pub fn named(pending: &PendingEvent) -> impl Iterator<Item = (usize, &str, &str)> {
+    pending.resources.iter().enumerate().flat_map(|(position, resources)| {
+        resources.api_groups.iter().flat_map(move |group| {
+            resources.resources.iter().map(move |resource| (position, group.as_str(), resource.as_str()))
+        })
+    })
+}
+
+/// The subresources that outcomes are written through; none: the object itself.
+#[must_use]
+pub fn targets(pending: &PendingEvent, group: &str, resource: &str) -> BTreeSet<Option<String>> {
+    match (Nature::of(group, resource), &pending.write_back) {
+        (Nature::CertManager, _) => BTreeSet::from([Some(cert_manager::SUBRESOURCE.to_owned())]),
+        (Nature::Other, Some(write_back)) => {
+            [&write_back.approved, &write_back.rejected].map(|writing| writing.subresource.clone()).into()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+/// What a remembered object asks for, as expressions of a workflow see it under `request`; null where it is no certificate
+/// request, or cannot be decoded.
+#[must_use]
+pub fn decoded(object: &Value) -> Value {
+    match Nature::of_object(object) {
+        Nature::CertManager => {
+            let requested = cert_manager::requested(object).ok();
+            requested.and_then(|requested| serde_json::to_value(requested).ok()).unwrap_or_default()
+        }
+        _ => csr::decoded(object),
+    }
+}
+
+/// How what is written to an object says which instance it is the outcome of.
+fn mark(instance: &WorkflowInstance) -> String {
+    let metadata = &instance.metadata;
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    format!("workflowinstance {}/{}, uid {}", text(&metadata.namespace), text(&metadata.name), text(&metadata.uid))
+}
+
+/// A name for an instance: readable, and bound to what it is for, so that it is the same however often it is made.
+#[must_use]
+pub fn instance_name_of(name: &str, bound_to: &str) -> String {
+    let digest = Sha256::digest(bound_to.as_bytes());
+    let hash = digest.iter().take(4).fold(0_u32, |hash, byte| (hash << 8) | u32::from(*byte));
+    let readable: String =
+        name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect();
+    let readable: String = readable.to_lowercase().chars().take(200).collect();
+    format!("{}-{hash:08x}", readable.trim_matches(['-', '.']))
 }
 
 fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
@@ -127,7 +353,7 @@ fn covers(resources: &GroupResources, group: &str, resource: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Candidate, Selection, csr, select};
+    use super::{Candidate, Selection, about, csr, faults, select};
     use crate::api::{ApprovalProcessSpec, GroupResources, MatchCondition, NameRef, PendingEvent, ProcessEvent};
     use serde_json::json;
 
@@ -147,7 +373,9 @@ mod tests {
     }
 
     fn chosen(processes: &[(&str, ApprovalProcessSpec, Option<&str>)]) -> Selection {
-        let input = json!({"object": {"spec": {"signerName": "example.com/web"}}, "request": {}});
+        let initiator = json!({"username": "alice"});
+        let input =
+            json!({"object": {"spec": {"signerName": "example.com/web"}}, "request": {}, "initiator": initiator});
         let choose = |candidates: Vec<Candidate<'_>>| select(&candidates, csr::GROUP, csr::RESOURCE, &input);
         let candidates =
             || processes.iter().map(|(name, spec, why)| Candidate { name, spec, not_ready: why.map(str::to_owned) });
@@ -176,5 +404,43 @@ mod tests {
         let any = process(500, false, "true");
         assert!(hold(chosen(&[("a", process(1, false, "true"), Some("no workflow")), ("b", any.clone(), None)])));
         assert!(hold(chosen(&[("a", process(1, false, "object.spec.missing == 1"), None), ("b", any, None)])));
+    }
+
+    #[test]
+    fn r29_whoever_asked_is_told_by_the_process_where_the_object_does_not() {
+        let input = json!({"object": {"spec": {"owner": "alice", "team": "shop"}}});
+        let told = |source: &str| {
+            let spec = ApprovalProcessSpec { initiator: Some(source.to_owned()), ..ApprovalProcessSpec::default() };
+            about(&spec, &input).map(|about| (about.initiator.username, about.initiator.groups))
+        };
+        assert_eq!(told("object.spec.owner"), Ok(("alice".to_owned(), Vec::new())));
+        let map = "{'username': object.spec.owner, 'groups': [object.spec.team]}";
+        assert_eq!(told(map), Ok(("alice".to_owned(), vec!["shop".to_owned()])));
+        for (source, why) in [
+            ("''", "it yields nobody"),
+            ("object.spec.nobody", "there is no"),
+            ("1", "neither a username nor a map"),
+            ("{'name': 'alice'}", "it yields a map that is nobody"),
+        ] {
+            let fault = told(source).expect_err("nobody");
+            assert!(fault.starts_with("spec.initiator: ") && fault.contains(why), "{fault}");
+        }
+    }
+
+    #[test]
+    fn r29_a_kind_that_is_not_built_in_needs_initiator_and_write_back() {
+        let mut spec = process(500, false, "true");
+        let pending = spec.event.pending.as_mut().expect("a pending event");
+        pending.resources[0] =
+            GroupResources { api_groups: vec!["example.com".to_owned()], resources: vec!["parcels".to_owned()] };
+        let told = faults(&spec).join("; ");
+        assert!(told.contains("spec.initiator: is missing, and parcels do not say who asked"), "{told}");
+        assert!(told.contains("without spec.event.pending.writeBack"), "{told}");
+        spec.initiator = Some("object.spec.owner".to_owned());
+        let patch = json!({"patch": {"spec": {"approved": true}}});
+        let write_back = json!({"approved": patch, "rejected": {"patch": {"spec": {"approved": false}}}});
+        spec.event.pending.as_mut().expect("a pending event").write_back =
+            Some(serde_json::from_value(write_back).expect("a write-back"));
+        assert_eq!(faults(&spec), Vec::<String>::new());
     }
 }

@@ -1,6 +1,7 @@
 //! The operator as a program: its arguments, its parts started and stopped together.
 
 use super::telemetry::{self, LogFormat, Metrics, Readiness};
+use crate::activities::endpoints::{self, Endpoints};
 use crate::api::NamedApprovers;
 use crate::controllers::{self, Options};
 use crate::engine::Settings;
@@ -61,6 +62,10 @@ pub struct Arguments {
     /// Whether approved changes are carried out in the name of their requesters.
     #[arg(long, env = "QUORATE_EXECUTION_AUTOMATIC", default_value_t = false, action = clap::ArgAction::Set)]
     execution_automatic: bool,
+    /// A file with the endpoints that activities may call, YAML or JSON: a list of {name, url, secret or secretFile, timeout,
+    /// headers, ca or caFile}.
+    #[arg(long, env = "QUORATE_ENDPOINTS_FILE")]
+    endpoints_file: Option<PathBuf>,
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
@@ -78,6 +83,9 @@ pub enum Error {
     /// An argument cannot be used.
     #[error("{0}")]
     Argument(String),
+    /// The endpoints cannot be used.
+    #[error("--endpoints-file: {0}")]
+    Endpoints(#[from] endpoints::Error),
     /// There is no connection.
     #[error(transparent)]
     Client(#[from] super::client::Error),
@@ -118,6 +126,7 @@ impl Arguments {
             sweep_interval,
             gate: self.gate()?,
             automatic: self.execution_automatic,
+            endpoints: self.endpoints_file.as_deref().map(Endpoints::read).transpose()?.unwrap_or_default(),
         })
     }
 

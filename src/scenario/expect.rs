@@ -6,6 +6,7 @@ use super::play::message;
 use super::world::World;
 use crate::api::{CountedDecision, Outcome, Task, condition};
 use crate::engine::{Plan, Seen};
+use serde_json::Value;
 use std::fmt::Debug;
 
 /// Compares everything that `expect` names; `place` is where it stands.
@@ -32,6 +33,16 @@ pub(super) fn compare(world: &World, plan: &Plan, expect: &Expect, place: &str, 
     words("writeBack", &expect.write_back, or_none(plan.write_back));
     let next = status.next_wakeup.as_ref().map_or_else(|| "none".to_owned(), |next| next.0.to_string());
     words("nextWakeup", &expect.next_wakeup, next);
+    let attempts = status.steps.last().map(|visit| visit.attempts).unwrap_or_default();
+    equal(expect.attempts.as_ref(), &attempts, &at("attempts"), findings);
+    if let Some(expected) = &expect.activity {
+        let found = plan.activity.as_ref().and_then(|activity| serde_json::to_value(&activity.deed).ok());
+        let found = found.unwrap_or_else(|| Value::from("none"));
+        if !holds(&found, expected) {
+            let message = format!("expected {expected}, found {found}");
+            findings.push(Finding::unexpected(&at("activity"), message));
+        }
+    }
     let path: Vec<_> = status.steps.iter().map(|visit| visit.node.clone()).collect();
     equal(expect.path.as_ref(), &path, &at("path"), findings);
     equal(expect.decisions.as_ref(), &status.decisions.iter().map(decision).collect(), &at("decisions"), findings);
@@ -76,6 +87,16 @@ pub(super) fn compare(world: &World, plan: &Plan, expect: &Expect, place: &str, 
             Some((_, uid)) => verdict(world, uid, (expected, &place), findings),
             None => findings.push(Finding::malformed(&place, "there is no such signal")),
         }
+    }
+}
+
+/// Whether a value has everything that is expected of it.
+fn holds(found: &Value, expected: &Value) -> bool {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            expected.iter().all(|(field, expected)| found.get(field).is_some_and(|found| holds(found, expected)))
+        }
+        _ => found == expected,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::document::Lines;
 use super::moment::{Moment, Seconds};
-use crate::api::{Decision, NamedApprovers, TaskState};
+use crate::api::{Decision, NamedApprovers, Operation, TaskState};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -158,8 +158,12 @@ pub struct Request {
     pub exclude_approvers: Vec<String>,
     /// The process that opened it, by name.
     pub process: Option<String>,
-    /// What waits for the outcome, as expressions see it.
+    /// What waits for the outcome, as expressions see it: `object`.
     pub payload: Option<Value>,
+    /// What it was before the change, as expressions see it: `oldObject`.
+    pub old_payload: Option<Value>,
+    /// What is to be done to it, as expressions see it.
+    pub operation: Option<Operation>,
     /// When it was created: what offsets count from.
     pub created_at: Timestamp,
 }
@@ -177,6 +181,8 @@ impl Default for Request {
             exclude_approvers: Vec::new(),
             process: None,
             payload: None,
+            old_payload: None,
+            operation: None,
             created_at: Timestamp::constant(1_772_442_000, 0), // 2026-03-02T09:00:00Z
         }
     }
@@ -227,6 +233,8 @@ pub struct Step {
     pub proof: Option<ProofLine>,
     /// The object that waits, from now on.
     pub object: Option<ObjectLine>,
+    /// What came of the activity that the instance asks for.
+    pub activity: Option<ActivityLine>,
     /// Every signal that was made by then is known to the operator; left out: by now. Deadlines wait for it.
     pub seen_until: Option<Moment>,
     /// Sent and delivered together.
@@ -234,6 +242,35 @@ pub struct Step {
     pub signals: Vec<SignalLine>,
     /// What holds then.
     pub expect: Option<Expect>,
+}
+
+/// What came of an activity.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ActivityLine {
+    /// The node that asks for it.
+    pub node: String,
+    /// What came of it.
+    pub came: CameLine,
+    /// What is said of it.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// What came of a try.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CameLine {
+    /// It is done.
+    Done,
+    /// It failed for good.
+    Failed,
+    /// It failed for the moment, and is tried again.
+    Again,
+    /// Its Job runs.
+    Runs,
+    /// Its Job was ended, since its time was over.
+    TimedOut,
 }
 
 /// A change of the directory.
@@ -333,6 +370,10 @@ pub struct Expect {
     pub says: Option<String>,
     /// By name: verdicts on signals that had to wait.
     pub verdicts: BTreeMap<String, String>,
+    /// What the operator is to do now, without what it is not looked at, or `none`; e.g. `{delete: {target: {name: x}}}`.
+    pub activity: Option<Value>,
+    /// How often the action where it stands was tried.
+    pub attempts: Option<u32>,
     /// The outcome that is being written to the object, or `none`.
     pub write_back: Option<String>,
     /// When something happens next although nobody does anything, or `none`.

@@ -42,6 +42,7 @@ pub fn in_any_order(
             ("the status", difference(&plan.status, &other.status)),
             ("a verdict", difference(&verdicts(plan), &verdicts(&other))),
             ("the effects", difference(&plan.write_back, &other.write_back)),
+            ("the activity", difference(&plan.activity, &other.activity)),
             ("what people are told", difference(&notes(plan), &notes(&other))),
         ];
         let differing = same.into_iter().filter_map(|(what, how)| Some((what, how?)));

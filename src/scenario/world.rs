@@ -1,7 +1,9 @@
 //! Everything that the operator would see of a story, and what has come of it so far. Pure.
 
 use super::Finding;
-use super::format::{Account, DefinitionLine, ObjectLine, ProofLine, Scenario, SignalLine, Step};
+use super::format::{
+    Account, ActivityLine, CameLine, DefinitionLine, ObjectLine, ProofLine, Scenario, SignalLine, Step,
+};
 use super::invariants;
 use super::moment::Seconds;
 use super::people::People;
@@ -10,6 +12,7 @@ use crate::api::{
     Actor, ApprovalSignalSpec, NameRef, WorkflowDefinitionSpec, WorkflowInstanceSpec, WorkflowInstanceStatus,
 };
 use crate::directory::Snapshot;
+use crate::engine::activity::{Activity, Came, Performed, job_name};
 use crate::engine::graph::{Fault, Graph, check, compile, warnings};
 use crate::engine::revision::Content;
 use crate::engine::source::Source;
@@ -37,6 +40,10 @@ pub(super) struct World {
     settings: Settings,
     proof: Proof,
     object: Object,
+    /// What the operator is to do.
+    asked: Option<Activity>,
+    /// What came of it.
+    performed: Option<Performed>,
     /// Seconds since the epoch, were it not for `clock_off`.
     moment: i64,
     clock_off: i64,
@@ -69,6 +76,8 @@ impl World {
                 exclude_approvers: scenario.instance.exclude_approvers.clone(),
                 process_ref: scenario.instance.process.clone().map(|name| NameRef { name }),
                 object: scenario.instance.payload.clone(),
+                old_object: scenario.instance.old_payload.clone(),
+                operation: scenario.instance.operation,
                 ..WorkflowInstanceSpec::default()
             },
             workflow: "definition".to_owned(),
@@ -82,6 +91,8 @@ impl World {
             },
             proof: Proof::Since(created_at - 86_400),
             object: object(&scenario.object),
+            asked: None,
+            performed: None,
             moment: created_at,
             clock_off: 0,
             seen_until: None,
@@ -129,6 +140,7 @@ impl World {
         if let Some(changed) = &step.object {
             self.object = object(changed);
         }
+        self.performed = step.activity.as_ref().map(|line| self.performs(line, place)).transpose()?;
         self.seen_until = step.seen_until.map(|until| until.seconds(self.created_at));
         let signals = step.signals.iter().enumerate();
         signals.map(|(number, line)| self.send(line, &format!("{place}.signals[{number}]"))).collect()
@@ -151,6 +163,7 @@ impl World {
                 }
             }
             self.status = plan.status.clone();
+            self.asked.clone_from(&plan.activity);
             if !changed {
                 if !plan.notes.is_empty() {
                     let message = format!("nothing changed, but people are told {:?}", plan.notes);
@@ -218,8 +231,27 @@ impl World {
             settings: &self.settings,
             proof: &self.proof,
             object: self.object.clone(),
+            performed: self.performed.as_ref(),
             now: Timestamp::from_second(self.now()).unwrap_or_default(),
         })
+    }
+
+    /// What came of what is asked for.
+    fn performs(&self, line: &ActivityLine, place: &str) -> Result<Performed, Finding> {
+        let asked = self.asked.as_ref().filter(|asked| asked.node == line.node);
+        let Some(asked) = asked else {
+            let now = self.asked.as_ref().map_or("nothing".to_owned(), |asked| format!("that {} is done", asked.node));
+            let message = format!("{} asks for nothing then; asked for is {now}", line.node);
+            return Err(Finding::malformed(&format!("{place}.activity.node"), message));
+        };
+        let came = match line.came {
+            CameLine::Done => Came::Done,
+            CameLine::Failed => Came::Failed,
+            CameLine::Again => Came::Again,
+            CameLine::Runs => Came::Runs(job_name(asked)),
+            CameLine::TimedOut => Came::TimedOut,
+        };
+        Ok(Performed { id: asked.id.clone(), attempt: asked.attempt, came, message: line.message.clone() })
     }
 
     /// Somebody, and what RBAC allows them.

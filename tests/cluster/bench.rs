@@ -6,6 +6,7 @@
 //! - [`ceiling`]: what the server alone does, with the admission policies but without the operator
 //! - [`decisions`]: instances with two approvals each: flat out, one at a time, at half load; fifty approvals at once
 //! - [`crowd`]: ten thousand instances that wait: memory, and restarts with them
+//! - [`gate`]: what the gate adds to a request, gated or not
 //! - [`engine`]: the decision logic alone
 //!
 //! [`load`] asks and approves as people do, [`observed`] reads what processes and servers tell about themselves, and
@@ -15,6 +16,7 @@ mod ceiling;
 mod crowd;
 mod decisions;
 mod engine;
+mod gate;
 mod load;
 mod observed;
 mod report;
@@ -45,6 +47,8 @@ pub struct Size {
     half_load: Duration,
     /// People who approve one instance at once.
     people: u32,
+    /// How long people ask, with a gate and without.
+    gate: Duration,
     /// Instances that wait.
     waiting: usize,
     /// Of these, those that are decided while the operator is down.
@@ -60,6 +64,7 @@ const WHOLE: Size = Size {
     quiet: 50,
     half_load: Duration::from_secs(20),
     people: 50,
+    gate: Duration::from_secs(20),
     waiting: 10_000,
     decided_while_down: 100,
     engine: Duration::from_secs(2),
@@ -72,6 +77,7 @@ const QUICK: Size = Size {
     quiet: 5,
     half_load: Duration::from_secs(2),
     people: 50,
+    gate: Duration::from_secs(4),
     waiting: 1000,
     decided_while_down: 10,
     engine: Duration::from_millis(200),
@@ -81,7 +87,9 @@ const QUICK: Size = Size {
 const AT_ONCE: usize = 64;
 
 /// Measures everything, prints the table and keeps it in `target/bench.json`.
-pub async fn run(quick: bool) -> Result<()> {
+///
+/// With `gate_only`, only what the gate adds.
+pub async fn run(quick: bool, gate_only: bool) -> Result<()> {
     let size = if quick { QUICK } else { WHOLE };
     let started = Instant::now();
     let mut report = Report::default();
@@ -91,6 +99,14 @@ pub async fn run(quick: bool) -> Result<()> {
     let cluster = ControlPlane::start(options).await?;
     cluster.install_chart(&["deployment.enabled=false"]).await?;
     let load = Load::prepare(&cluster).await?;
+
+    if gate_only {
+        let operator = Operator::spawn(&cluster, OperatorOptions::beside_this_program()?).await?;
+        operator.wait_ready().await?;
+        measure_gate(&cluster, &mut report, size).await?;
+        report.show();
+        return Ok(());
+    }
 
     say("the server alone");
     let ceiling = ceiling::measure(&cluster, &load, size).await?;
@@ -138,6 +154,8 @@ pub async fn run(quick: bool) -> Result<()> {
     report.figure("simultaneous approvals, first to completed", at_once.seconds * 1000.0, "ms");
     report.raw("allAtOnce", &at_once);
 
+    measure_gate(&cluster, &mut report, size).await?;
+
     say("instances that wait, and restarts with them");
     let crowd = crowd::measure(&cluster, &mut operator, &load, size).await?;
     report.goal(
@@ -170,6 +188,28 @@ pub async fn run(quick: bool) -> Result<()> {
     report.show();
     let path = report.save(&root().join("target/bench.json"))?;
     println!("\n{} seconds; every figure is in {}", started.elapsed().as_secs(), path.display());
+    Ok(())
+}
+
+/// What the gate adds, as differences between what was measured with and without it.
+async fn measure_gate(cluster: &ControlPlane, report: &mut Report, size: Size) -> Result<()> {
+    say("requests with a gate and without");
+    let gate = gate::measure(cluster, size.gate).await?;
+    report.figure("a patch without a gate, 50 clients, p50", gate.without.p50, "ms");
+    report.figure("a patch without a gate, 50 clients, p99", gate.without.p99, "ms");
+    for (what, with, goals) in [
+        ("not gated", &gate.not_gated, None),
+        ("gated, passes", &gate.passes, Some(10.0)),
+        ("gated, held", &gate.held, Some(10.0)),
+    ] {
+        report.figure(&format!("the gate adds, {what}, p50"), with.p50 - gate.without.p50, "ms");
+        let added = with.p99 - gate.without.p99;
+        match goals {
+            Some(goal) => report.goal(&format!("the gate adds, {what}, p99"), added, "ms", Goal::AtMost(goal)),
+            None => report.figure(&format!("the gate adds, {what}, p99"), added, "ms"),
+        }
+    }
+    report.raw("gate", &gate);
     Ok(())
 }
 

@@ -51,6 +51,9 @@ enum Command {
         /// Ten times less of everything: to see that it works
         #[arg(long)]
         quick: bool,
+        /// Only what the gate adds to a request
+        #[arg(long)]
+        gate_only: bool,
     },
 }
 
@@ -62,7 +65,7 @@ async fn main() -> ExitCode {
         Command::Up => up().await,
         Command::Kubeconfig { user, groups } => kubeconfig(&user, &groups),
         Command::Demo { context } => return demo::run(context.as_deref()).await,
-        Command::Bench { quick } => bench::run(quick).await,
+        Command::Bench { quick, gate_only } => bench::run(quick, gate_only).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

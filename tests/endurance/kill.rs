@@ -112,6 +112,7 @@ impl InProcess {
                 sweep_interval: std::time::Duration::from_hours(1),
                 automatic: false,
                 gate: None,
+                endpoints: quorate::activities::endpoints::Endpoints::default(),
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;

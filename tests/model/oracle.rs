@@ -244,6 +244,7 @@ impl Oracle {
             settings: &stage.settings,
             proof: &stage.proof,
             object,
+            performed: None,
             now: Timestamp::from_second(CREATED_AT + i64::from(question.now)).expect("a moment"),
         })
     }

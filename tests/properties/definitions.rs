@@ -6,9 +6,10 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use quorate::api::{
-    Approval, ApproverSource, ConditionType, End, EndOutcome, Escalation, Execute, Field, FieldType, GuarantorOf,
-    GuarantorType, NoApprovers, Node, NodeCondition, Operator, Partition, Permission, Quorum, RequireComment,
-    SelfApproval, SupervisorOf, Timeout, TimeoutOutput, WorkflowDefinitionSpec,
+    Action, Approval, ApproverSource, ConditionType, DeleteAction, End, EndOutcome, Escalation, Execute, Field,
+    FieldType, GuarantorOf, GuarantorType, HttpAction, NoApprovers, Node, NodeCondition, Operator, Partition,
+    Permission, Quorum, RequireComment, SelfApproval, SupervisorOf, TargetObject, Timeout, TimeoutOutput,
+    WorkflowDefinitionSpec,
 };
 use serde_json::{Value, json};
 
@@ -235,6 +236,17 @@ pub fn definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     })
 }
 
+/// Any action that somebody might write.
+fn any_action() -> impl Strategy<Value = Action> {
+    let text = select(&["", "x", "${", "${object.a}", "${'}'}", "https://x", "../x", "quorate.dev/v1alpha1"][..]);
+    (text.clone(), text, weighted(0.5, select(&["5s", "0s", "soon"][..]))).prop_map(|(one, two, timeout)| {
+        let target = TargetObject { api_version: one.to_owned(), kind: two.to_owned(), ..TargetObject::default() };
+        let http = HttpAction { endpoint: two.to_owned(), body: Some(one.to_owned()), ..HttpAction::default() };
+        let delete = (two != "x").then_some(DeleteAction { target });
+        Action { http: (one != "x").then_some(http), delete, timeout: timeout.map(str::to_owned), ..Action::default() }
+    })
+}
+
 /// Anything that serde reads.
 pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let name = || select(&["one", "two", "three", "Approved", "Rejected", "", "*"][..]).prop_map(str::to_owned);
@@ -314,16 +326,23 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let condition = prop_oneof![1 => condition, 1 => self::condition()];
     let end = select(&[EndOutcome::Approved, EndOutcome::Rejected, EndOutcome::Expired][..])
         .prop_map(|outcome| End { outcome });
-    let output = select(&["approved", "rejected", "expired", "then", "else", "done", ""][..]).prop_map(str::to_owned);
-    let kinds =
-        (weighted(0.6, approval), weighted(0.2, condition), weighted(0.1, Just(Execute {})), weighted(0.2, end));
+    let output = select(&["approved", "rejected", "expired", "then", "else", "done", "failed", "timedOut", ""][..])
+        .prop_map(str::to_owned);
+    let kinds = (
+        weighted(0.6, approval),
+        weighted(0.2, condition),
+        weighted(0.1, Just(Execute {})),
+        weighted(0.1, any_action()),
+        weighted(0.2, end),
+    );
     let node = (name(), kinds, btree_map(output, name(), 0..3)).prop_map(
-        |(name, (approval, condition, execute, end), next)| Node {
+        |(name, (approval, condition, execute, action, end), next)| Node {
             name,
             display_name: None,
             approval,
             condition,
             execute,
+            action,
             end,
             next,
         },

@@ -246,6 +246,7 @@ impl<'s> Play<'s> {
             settings: &self.settings,
             proof: &self.proof,
             object: self.object.clone(),
+            performed: None,
             now: Timestamp::from_second(self.now).expect("a time"),
         })
     }

@@ -11,8 +11,10 @@ mod bad_input;
 mod changes;
 #[path = "../cluster/mod.rs"]
 mod cluster;
+mod collections;
 mod gate;
 mod language;
+mod pending;
 mod requests;
 mod scene;
 
@@ -33,25 +35,33 @@ struct Cluster {
 impl Cluster {
     /// Starts a cluster that nobody else uses. It ends when dropped.
     async fn start(mutating: bool) -> Self {
+        Self::start_with(mutating, &[], &[]).await
+    }
+
+    /// The same, with more values for the chart and more environment for the operator.
+    async fn start_with(mutating: bool, values: &[&str], environment: &[(&str, String)]) -> Self {
         let options = Options { mutating_admission_policies: mutating, ..Options::default() };
         let plane = ControlPlane::start(options).await.unwrap();
         // One of the two carries changes out in the name of their requesters.
         let automatic: &[&str] = if mutating { &AUTOMATIC } else { &[] };
-        plane.install_chart(&[&["deployment.enabled=false"], automatic].concat()).await.unwrap();
+        let values = [&["deployment.enabled=false"], automatic, values].concat();
+        plane.install_chart(&values).await.unwrap();
         plane.apply(RIGHTS).await.unwrap().ok().unwrap();
-        let operator = Self::spawn(&plane, mutating).await;
+        let execution = [("QUORATE_EXECUTION_AUTOMATIC", mutating.to_string())];
+        let operator = Self::spawn_operator_with(&plane, &[&execution, environment].concat()).await;
         Self { operator, plane, mutating }
     }
 
     /// Starts an operator and waits until it is ready.
     async fn spawn_operator(plane: &ControlPlane) -> Operator {
-        Self::spawn(plane, false).await
+        Self::spawn_operator_with(plane, &[]).await
     }
 
-    async fn spawn(plane: &ControlPlane, automatic: bool) -> Operator {
+    /// The same, with more environment.
+    async fn spawn_operator_with(plane: &ControlPlane, environment: &[(&str, String)]) -> Operator {
         let mut options = OperatorOptions::of(env!("CARGO_BIN_EXE_quorate"));
-        options.environment.push(("QUORATE_EXECUTION_AUTOMATIC".into(), automatic.to_string()));
         options.environment.push(("QUORATE_LOG".into(), "info,quorate=debug,kube_runtime=debug".into()));
+        options.environment.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let operator = Operator::spawn(plane, options).await.unwrap();
         operator.wait_ready().await.unwrap();
         operator

@@ -106,7 +106,7 @@ fn conditions(request: &CertificateSigningRequest) -> Vec<CertificateSigningRequ
 }
 
 /// A PKCS#10 request (RFC 2986), PEM: written by hand, since a name in rcgen holds each attribute once.
-fn pkcs10(subject: &Subject<'_>) -> String {
+pub fn pkcs10(subject: &Subject<'_>) -> String {
     use base64::Engine as _;
     let key = KeyPair::generate().unwrap();
     let body = yasna::construct_der(|writer| {

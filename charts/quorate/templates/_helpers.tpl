@@ -45,3 +45,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if semverCompare ">=1.36-0" .Capabilities.KubeVersion.Version -}}true{{- end -}}
 {{- else if eq $wanted "true" -}}true{{- end -}}
 {{- end -}}
+
+{{- /* "true" where there is a file of endpoints, else nothing. */ -}}
+{{- define "quorate.endpoints" -}}
+{{- if or .Values.activities.endpoints .Values.activities.endpointsSecret -}}true{{- end -}}
+{{- end -}}
+
+{{- /* "true" where the gate asks the API server for a certificate, else nothing. */ -}}
+{{- define "quorate.gateClients" -}}
+{{- if and .Values.gate.enabled .Values.gate.clientCASecret -}}true{{- end -}}
+{{- end -}}

@@ -8,7 +8,7 @@ use crate::api::{
     Change, ChangeOperation, ChangeRef, ChangeRequest, ChangeRequestStatus, NameRef, Operation, WorkflowInstance,
     WorkflowInstanceSpec,
 };
-use crate::change::advance::{Opening, Precedent, Result as Carried, state_of, supersede};
+use crate::change::advance::{Attempt, Opening, Precedent, Result as Carried, state_of, supersede};
 use crate::controllers::{Context, pending};
 use http::Method;
 use kube::api::{ObjectMeta, PostParams};
@@ -60,7 +60,9 @@ pub async fn open(opening: &Opening, request: &ChangeRequest, context: &Context)
     };
     let status = request.status.as_ref().and_then(|status| state_of(status, &change.name));
     let held = change.held.as_ref().or(status.and_then(|status| status.held.as_ref()));
-    let shown = if change.held.is_some() { &change.object } else { status.map_or(&None, |status| &status.object) };
+    let kept = status.and_then(|status| status.object.as_ref());
+    let open = held.is_some_and(|held| held.redact.is_empty());
+    let shown = kept.or(change.object.as_ref().filter(|_| change.held.is_some() || open));
     let subjects = opening.subject.as_ref().map_or(opening.process.subjects.clone(), |subject| vec![subject.clone()]);
     let spec = WorkflowInstanceSpec {
         workflow_ref: Some(NameRef { name: opening.process.workflow.clone() }),
@@ -72,7 +74,7 @@ pub async fn open(opening: &Opening, request: &ChangeRequest, context: &Context)
         sub_role: opening.process.sub_role.clone(),
         exclude_approvers: opening.process.exclude_approvers.clone(),
         process_ref: Some(NameRef { name: opening.process.name.clone() }),
-        object: shown.clone(),
+        object: shown.cloned(),
         old_object: held.and_then(|held| held.old_object.clone()),
         operation: held.map(|held| held.operation),
         change_ref: Some(ChangeRef {
@@ -126,15 +128,15 @@ fn title(change: &Change, opening: &Opening, request: &ChangeRequest, operation:
 
 /// Carries out the changes that the status says are being carried out, each once.
 pub async fn carry_out(
-    names: &[String],
+    attempts: &[Attempt],
     request: &ChangeRequest,
     status: &ChangeRequestStatus,
     context: &Context,
 ) -> Result<Known, Error> {
     let mut results = Known::new();
-    for change in request.spec.changes.iter().filter(|change| names.contains(&change.name)) {
-        let attempts = state_of(status, &change.name).map_or(1, |status| status.attempts);
-        let result = carry(change, attempts, request, status, context).await?;
+    for attempt in attempts {
+        let Some(change) = request.spec.changes.iter().find(|change| change.name == attempt.change) else { continue };
+        let result = carry(change, attempt.in_doubt, request, status, context).await?;
         context.metrics.wrote("change");
         results.insert(change.name.clone(), result);
     }
@@ -143,7 +145,7 @@ pub async fn carry_out(
 
 async fn carry(
     change: &Change,
-    attempts: u32,
+    in_doubt: bool,
     request: &ChangeRequest,
     status: &ChangeRequestStatus,
     context: &Context,
@@ -152,7 +154,9 @@ async fn carry(
     let Some(requester) = &request.spec.requester else {
         return refused("spec.requester is missing".to_owned());
     };
-    let recorded = state_of(status, &change.name).and_then(|status| status.held.as_ref());
+    let known = state_of(status, &change.name);
+    let (recorded, again) =
+        (known.and_then(|known| known.held.as_ref()), known.is_some_and(|known| known.attempts > 1));
     let (place, call) = if let Some(held) = &change.held {
         let place = Place::held(held);
         let call = repeated(change, &place);
@@ -178,7 +182,7 @@ async fn carry(
         (place, call)
     };
     // Whoever tried before and told nothing may have done it: twice is once, except for a list of steps.
-    if call.content_type == JSON_PATCH && attempts > 1 {
+    if call.content_type == JSON_PATCH && in_doubt {
         return refused(
             "it is not known whether it was carried out, and a JSON patch is not repeated: look at the object"
                 .to_owned(),
@@ -190,21 +194,22 @@ async fn carry(
             Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
         }
         Err(kube::Error::Api(answer))
-            if answer.is_already_exists() && attempts > 1 && is_own(&place, request, context).await? =>
+            if answer.is_already_exists() && again && is_own(&place, request, context).await? =>
         {
             Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
         }
-        Err(kube::Error::Api(answer)) if answer.is_not_found() && attempts > 1 && call.method == Method::DELETE => {
+        Err(kube::Error::Api(answer)) if answer.is_not_found() && again && call.method == Method::DELETE => {
             Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
         }
         Err(error) => {
             let written_out =
                 change.object.as_ref().is_some_and(|object| !object["metadata"]["resourceVersion"].is_null());
             let again = execute::is_passing(&error)
-                // A conflict of server-side apply, or with the version that the requester named, stays one.
+                // A conflict of server-side apply, with the version that the requester named, or about which object is to be
+                // deleted, stays one.
                 && !(matches!(&error, kube::Error::Api(answer) if answer.is_conflict())
-                    && (change.operation == ChangeOperation::Apply || written_out))
-                && call.content_type != JSON_PATCH;
+                    && (change.operation == ChangeOperation::Apply || call.method == Method::DELETE || written_out))
+                && (call.content_type != JSON_PATCH || matches!(error, kube::Error::Api(_)));
             Ok(Carried::Refused { message: told(&error), again })
         }
     }

@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The largest request, in bytes, whose objects are kept beside it as they are and as they are to be.
+const LARGE: usize = 256 * 1024;
+
 /// The object of a change, as the API server serves it.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -111,7 +114,15 @@ pub async fn look(change: &Change, request: &ChangeRequest, context: &Arc<Contex
             {
                 return Ok(Look::Refused(why));
             }
-            if change.operation != ChangeOperation::Delete && found.object.is_none() {
+            // A request that is large already has no room for copies.
+            let size = serde_json::to_vec(&request.spec).map_or(usize::MAX, |text| text.len());
+            let open = found.held.as_ref().is_some_and(|held| held.redact.is_empty());
+            if size > LARGE {
+                found.object = None;
+                if let Some(held) = &mut found.held {
+                    held.old_object = None;
+                }
+            } else if change.operation == ChangeOperation::Patch && found.object.is_none() && open {
                 let metadata = json!({"name": place.name, "namespace": place.namespace});
                 let (version, kind) = (&place.resource.api_version, &place.resource.kind);
                 found.object =

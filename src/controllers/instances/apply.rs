@@ -5,11 +5,12 @@ use super::live::{Live, Parsed};
 use super::signals::{Key, Unjudged};
 use super::{Error, Instances};
 use crate::api::{
-    ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, WorkflowInstanceStatus, set_condition,
+    ApprovalProcessSpec, ApprovalSignal, ApprovalSignalStatus, Decision, Outcome, Says, WorkflowInstanceStatus,
+    set_condition,
 };
 use crate::controllers::{Context, evaluate};
 use crate::engine::Verdict;
-use crate::pending::{csr, matches};
+use crate::pending::{Nature, csr, matches};
 use crate::runtime::telemetry::word;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -144,8 +145,13 @@ pub async fn write_back(parsed: &Parsed, outcome: Outcome, instances: &Instances
     let Some(object) = &parsed.instance.spec.object else {
         return Ok(false);
     };
+    let mut told = decided_by(parsed);
+    if Nature::of_object(object) != Nature::Certificate {
+        told.push_str(&why_not(parsed, outcome, instances).await?);
+        return super::objects::write_back(parsed, object, outcome, &told, instances).await;
+    }
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let failed = |source| Error::Object { name: name.clone(), source };
+    let failed = |source| Error::Object { object: format!("CertificateSigningRequest {name}"), source };
     let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());
     let Some(mut request) = api.get_opt(&name).await.map_err(failed)? else {
         return Ok(false);
@@ -154,11 +160,7 @@ pub async fn write_back(parsed: &Parsed, outcome: Outcome, instances: &Instances
         return Ok(false);
     }
     check_process(parsed, &request, instances).await?;
-    let mut told = decided_by(parsed);
-    if outcome != Outcome::Approved {
-        let namespace = parsed.instance.namespace().unwrap_or_default();
-        told.push_str(&comments(&namespace, &parsed.status, context).await?);
-    }
+    told.push_str(&why_not(parsed, outcome, instances).await?);
     csr::decide(&mut request, &parsed.instance, outcome, &told, Time(context.clock.now()));
     match api.replace_subresource("approval", &name, &PostParams::default(), &request).await {
         Ok(_) => {
@@ -183,6 +185,21 @@ async fn check_process(
 ) -> Result<(), Error> {
     let name = parsed.instance.name_any();
     let refused = |why: &str| Error::WriteBackRefused { name: name.clone(), why: why.to_owned() };
+    let spec = process_in_snapshot(parsed, instances).await?;
+    let requested = csr::requested(request).unwrap_or_default();
+    let input = csr::input(request, &requested);
+    let matched = evaluate(move || matches(&spec, csr::GROUP, csr::RESOURCE, &input)).await;
+    match matched {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(refused("the process is not about this object")),
+        Ok(Err(why)) | Err(why) => Err(refused(&why)),
+    }
+}
+
+/// The process in the snapshot, which is the one that opened the instance.
+pub async fn process_in_snapshot(parsed: &Parsed, instances: &Instances) -> Result<ApprovalProcessSpec, Error> {
+    let name = parsed.instance.name_any();
+    let refused = |why: &str| Error::WriteBackRefused { name: name.clone(), why: why.to_owned() };
     let revision = parsed.status.revision.as_deref().unwrap_or_default();
     let found = instances.context.revisions.load(revision).await?.ok_or_else(|| refused("its snapshot is gone"))?;
     let Some((process, spec)) = &found.content.process else {
@@ -191,14 +208,16 @@ async fn check_process(
     if parsed.instance.spec.process_ref.as_ref().is_none_or(|reference| reference.name != *process) {
         return Err(refused("its snapshot names another process"));
     }
-    let requested = csr::requested(request).unwrap_or_default();
-    let (spec, input) = (spec.clone(), csr::input(request, &requested));
-    let matched = evaluate(move || matches(&spec, csr::GROUP, csr::RESOURCE, &input)).await;
-    match matched {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(refused("the process is not about this object")),
-        Ok(Err(why)) | Err(why) => Err(refused(&why)),
+    Ok(spec.clone())
+}
+
+/// The comments of the rejections, where it was not approved.
+async fn why_not(parsed: &Parsed, outcome: Outcome, instances: &Instances) -> Result<String, Error> {
+    if outcome == Outcome::Approved {
+        return Ok(String::new());
     }
+    let namespace = parsed.instance.namespace().unwrap_or_default();
+    comments(&namespace, &parsed.status, &instances.context).await
 }
 
 /// Who decided the last step, in a sentence.

@@ -6,10 +6,11 @@ use super::{Error, Instances, rights};
 use crate::api::{ApprovalProcess, ApprovalSignal, Decision, WorkflowDefinitionSpec, condition};
 use crate::controllers::{Context, changes, evaluate};
 use crate::directory::Snapshot;
+use crate::engine::activity::Performed;
 use crate::engine::graph::{Fault, Graph, check, compile};
 use crate::engine::revision::Content;
 use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, advance};
-use crate::pending::csr;
+use crate::pending::{Nature, csr};
 use crate::proof::Stamped;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::ListParams;
@@ -29,6 +30,7 @@ pub struct Gathered {
     directory: Arc<Snapshot>,
     proof: Proof,
     object: Object,
+    performed: Option<Performed>,
 }
 
 /// The definition of an instance.
@@ -89,6 +91,7 @@ impl Gathered {
             settings: &context.options.settings,
             proof: &self.proof,
             object: self.object.clone(),
+            performed: self.performed.as_ref(),
             now: context.clock.now(),
         })
     }
@@ -113,6 +116,11 @@ impl Gathered {
     pub fn waits_for_snapshot(&self) -> bool {
         let running = self.parsed.status.started_at.is_some() && self.parsed.status.outcome.is_none();
         running && matches!(self.definition, Found::Missing(_))
+    }
+
+    /// What came of an activity, as far as it was gathered.
+    pub fn performed(&self) -> Option<&Performed> {
+        self.performed.as_ref()
     }
 
     /// The instance.
@@ -157,7 +165,10 @@ pub async fn gather(
                 signals_of(&parsed, context).await?.iter().filter(|signal| is_judged(signal)).map(fact).collect();
         }
     }
+    let performed =
+        instances.doings.came(&(parsed.instance.namespace().unwrap_or_default(), parsed.instance.name_any()));
     Ok(Arc::new(Gathered {
+        performed,
         signals: facts,
         recorded,
         seen_until,
@@ -257,11 +268,19 @@ async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
     if let Some(change) = &parsed.instance.spec.change_ref {
         let namespace = parsed.instance.namespace().unwrap_or_default();
         let seen = changes::operation_of(change, &namespace, context).await;
-        return seen.map_err(|source| Error::Object { name: change.name.clone(), source });
+        return seen.map_err(|source| Error::Object { object: format!("ChangeRequest {}", change.name), source });
     }
     let Some(object) = &parsed.instance.spec.object else {
         return Ok(Object::None);
     };
+    // Whatever enters or leaves a collection waits for nothing.
+    let process = super::objects::process_of(parsed, context).await?;
+    if process.is_some_and(|process| process.event.collection.is_some()) {
+        return Ok(Object::None);
+    }
+    if Nature::of_object(object) != Nature::Certificate {
+        return super::objects::observe(parsed, object, context).await;
+    }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let watched = context.requests.get(&ObjectRef::<CertificateSigningRequest>::new(name));
     let seen = csr::observe(&parsed.instance, watched.as_deref());
@@ -271,6 +290,9 @@ async fn observe(parsed: &Parsed, context: &Context) -> Result<Object, Error> {
         return Ok(seen);
     }
     let api: Api<CertificateSigningRequest> = Api::all(context.client.clone());
-    let read = api.get_opt(name).await.map_err(|source| Error::Object { name: name.to_owned(), source })?;
+    let read = api
+        .get_opt(name)
+        .await
+        .map_err(|source| Error::Object { object: format!("CertificateSigningRequest {name}"), source })?;
     Ok(csr::observe(&parsed.instance, read.as_ref()))
 }

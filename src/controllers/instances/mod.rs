@@ -4,14 +4,17 @@
 //! - `signals`: the signals without verdict
 //! - `gather`: the facts of one instance
 //! - `rights`: what the authorizer says of the senders of signals
-//! - `apply`: carries out a plan
+//! - `apply`: carries out a plan; `objects`: sees and writes objects of any kind
+//! - `doings`: activities under way
 //! - [`sweep`]: deletes the signals of deleted instances
 //!
 //! One instance is never worked on twice at the same time; what changes meanwhile brings it back.
 
 mod apply;
+mod doings;
 mod gather;
 mod live;
+mod objects;
 mod rights;
 mod signals;
 pub mod sweep;
@@ -22,6 +25,7 @@ use crate::diagram::{self, Drawing};
 use crate::engine::{Note, Reason, Verdict};
 use crate::runtime::telemetry::word;
 pub(super) use apply::comments;
+use doings::Doings;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
 use gather::gather;
@@ -87,10 +91,10 @@ pub enum Error {
         source: kube::Error,
     },
     /// The object could not be read or written.
-    #[error("CertificateSigningRequest {name}: {source}")]
+    #[error("{object}: {source}")]
     Object {
         /// The object.
-        name: String,
+        object: String,
         /// Why.
         source: kube::Error,
     },
@@ -101,6 +105,14 @@ pub enum Error {
         name: String,
         /// Its signer.
         signer: String,
+        /// What the API server says.
+        message: String,
+    },
+    /// The operator may not write to objects of that kind.
+    #[error("{object}: {message}; see the chart values pending.resources and certificates.issuers")]
+    MayNotWrite {
+        /// The object.
+        object: String,
         /// What the API server says.
         message: String,
     },
@@ -142,6 +154,7 @@ pub struct Instances {
     store: Store<Live>,
     written: Written,
     signals: Signals,
+    doings: Doings,
     failures: Mutex<HashMap<Key, u32>>,
 }
 
@@ -183,14 +196,15 @@ pub fn run(
     stop: &CancellationToken,
 ) -> (Arc<Instances>, impl Future<Output = ()> + Send) {
     let (store, writer) = reflector::store();
+    let (retry, retries) = mpsc::unbounded::<Key>();
     let instances = Arc::new(Instances {
         context: context.clone(),
         store: store.clone(),
         written: Written::default(),
         signals: Signals::default(),
+        doings: Doings::telling(retry.clone()),
         failures: Mutex::default(),
     });
-    let (retry, retries) = mpsc::unbounded::<Key>();
     let live = watch_unfinished(&context, writer, instances.clone());
     let signalled = watch_unjudged(&context, instances.clone());
     let burst = Duration::from_millis(100);
@@ -288,7 +302,9 @@ fn give_up_for_now(live: Arc<Live>, error: &Error, instances: Arc<Instances>) ->
     let failures = instances.failed(&key_of(&live));
     // Somebody has to mend these: say so where they look, once.
     let reason = match error {
-        Error::MayNotDecide { .. } | Error::WriteBackRefused { .. } => Some("WriteBackFailed"),
+        Error::MayNotDecide { .. } | Error::MayNotWrite { .. } | Error::WriteBackRefused { .. } => {
+            Some("WriteBackFailed")
+        }
         Error::TooLarge { .. } => Some("TooLarge"),
         _ => None,
     };
@@ -330,7 +346,7 @@ enum Turn {
     Later(Duration),
 }
 
-async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, Error> {
+async fn move_on(live: &Live, key: &Key, instances: &Arc<Instances>) -> Result<Turn, Error> {
     let context = &instances.context;
     apply::settle_doubts(key, instances).await?;
     let signals = instances.signals.of(key);
@@ -341,6 +357,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
     let parsed = gathered.parsed();
     let revision = plan.status.revision.as_deref().unwrap_or_default();
     let changed = plan.status != parsed.status;
+    let mut written = None;
     if changed {
         if parsed.status.revision != plan.status.revision
             && let Some(content) = gathered.snapshot(revision)
@@ -351,19 +368,21 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
         if let Some(graph) = gathered.graph_of(revision) {
             plan.status.diagram = Some(diagram::mermaid(&Drawing::of(graph, Some(&plan.status))));
         }
-        let Some(written) = apply::write_status(live, &plan.status, instances).await? else {
+        let Some(now) = apply::write_status(live, &plan.status, instances).await? else {
             // Changed by somebody else: the watch brings the newer one, and with it this instance.
             tokio::time::sleep(Duration::from_millis(20)).await;
             return Ok(Turn::Again);
         };
         for note in plan.notes.clone() {
-            context.events.post(event_target(&written), note);
+            context.events.post(event_target(&now), note);
         }
+        written = Some(now);
         if let Some(outcome) = plan.status.outcome {
             context.metrics.outcomes.get_or_create(&word(&outcome.to_string())).inc();
             tracing::info!(instance = key.1, namespace = key.0, %outcome, "completed");
         }
     }
+    instances.doings.recorded(key, gathered.performed());
     let uid = parsed.instance.uid().unwrap_or_default();
     apply::write_verdicts(&plan.verdicts, &signals, &uid, key, instances).await?;
     // It ended before its signals could be judged: now they can.
@@ -375,6 +394,10 @@ async fn move_on(live: &Live, key: &Key, instances: &Instances) -> Result<Turn, 
         decided.status = plan.status;
         apply::write_back(&decided, outcome, instances).await?;
         return Ok(Turn::Again);
+    }
+    if let Some(activity) = plan.activity {
+        let own_workflow = parsed.instance.spec.workflow.is_some();
+        doings::begin(activity, written.as_deref().unwrap_or(live), changed, own_workflow, key, instances);
     }
     let wait = plan.wake_at.map(|at| Duration::try_from(at.duration_since(context.clock.now())).unwrap_or_default());
     Ok(match wait {
@@ -409,6 +432,7 @@ async fn complete(
 
 /// Deals with signals whose instance is not among the unfinished ones: it is finished, there is none, or the watch lags.
 async fn stray(instances: Arc<Instances>, key: Key, retry: mpsc::UnboundedSender<Key>) {
+    instances.doings.forget(&key);
     if instances.signals.of(&key).is_empty() {
         return;
     }
@@ -457,6 +481,11 @@ async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
     let judged_all = verdicts.len() == signals.len();
     apply::write_verdicts(&verdicts, &signals, &uid, key, instances).await?;
     Ok(if judged_all { Turn::Settled } else { Turn::Again })
+}
+
+/// The uid and the resourceVersion: whether two copies are the same.
+fn reference_version(live: &Live) -> (String, String) {
+    (live.uid().unwrap_or_default(), live.resource_version().unwrap_or_default())
 }
 
 fn event_target(live: &Live) -> k8s_openapi::api::core::v1::ObjectReference {

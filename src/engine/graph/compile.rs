@@ -2,12 +2,13 @@
 
 use super::check::structure;
 use super::{
-    Branch, DEFAULT_PARTITION, Execution, Fault, Graph, GraphNode, Level, Required, Rule, Span, Step, Target, Timeout,
-    built_in_end, fault,
+    Act, Branch, DEFAULT_PARTITION, Execution, Fault, Graph, GraphNode, Level, Required, Rule, Span, Step, Target,
+    Timeout, built_in_end, fault,
 };
 use crate::api::{
     Approval, ApproverSource, EndOutcome, Node, Outcome, Partition, Quorum, TimeoutOutput, WorkflowDefinitionSpec,
 };
+use crate::engine::activity::Work;
 use crate::engine::condition::Test;
 use crate::engine::fields;
 use crate::engine::source::Source;
@@ -46,7 +47,8 @@ pub fn compile(spec: &WorkflowDefinitionSpec) -> Result<Graph, Vec<Fault>> {
     }
     for node in &spec.nodes {
         for (output, target) in &node.next {
-            if !known.contains(target.as_str()) && built_in_end(target).is_none() {
+            let fails = target == "Failed" && !matches!(output.as_str(), "failed" | "timedOut");
+            if !known.contains(target.as_str()) && (built_in_end(target).is_none() || fails) {
                 let message = format!(
                     "there is no node {target}; name one of {}, or an end: Approved, Rejected, Expired",
                     listed(&known)
@@ -65,8 +67,8 @@ pub fn compile(spec: &WorkflowDefinitionSpec) -> Result<Graph, Vec<Fault>> {
 fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut Vec<Fault>) -> Option<GraphNode> {
     let title = node.display_name.clone().unwrap_or_else(|| node.name.clone());
     let edges = Edges { node, following, place };
-    match (&node.approval, &node.condition, &node.execute, &node.end) {
-        (Some(approval), None, None, None) => {
+    match (&node.approval, &node.condition, &node.execute, &node.action, &node.end) {
+        (Some(approval), None, None, None, None) => {
             edges.only("an approval", &["approved", "rejected", "expired"], faults);
             let timeout = compile_timeout(approval, place, faults);
             if node.next.contains_key("expired") && timeout.as_ref().is_none_or(|timeout| timeout.output != "expired") {
@@ -91,7 +93,7 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                 expired: edges.written("expired", "Expired"),
             }))
         }
-        (None, Some(condition), None, None) => {
+        (None, Some(condition), None, None, None) => {
             edges.only("a condition", &["then", "else"], faults);
             if !node.next.contains_key("else") {
                 let message =
@@ -111,11 +113,26 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                 }
             }
         }
-        (None, None, Some(_), None) => {
+        (None, None, Some(_), None, None) => {
             edges.only("execute", &["done"], faults);
             Some(GraphNode::Execute(Execution { title, done: edges.onward("done", faults) }))
         }
-        (None, None, None, Some(end)) => {
+        (None, None, None, Some(action), None) => {
+            edges.only("an action", &["done", "failed", "timedOut"], faults);
+            let done = edges.onward("done", faults);
+            match Work::compile(action) {
+                Ok(work) => {
+                    let failed = edges.written("failed", "Failed");
+                    let timed_out = edges.written("timedOut", "Failed");
+                    Some(GraphNode::Action(Act { title, work, done, failed, timed_out }))
+                }
+                Err(found) => {
+                    faults.extend(found.into_iter().map(|(field, why)| fault(&format!("{place}.action{field}"), why)));
+                    None
+                }
+            }
+        }
+        (None, None, None, None, Some(end)) => {
             if let Some(output) = node.next.keys().next() {
                 faults.push(fault(&format!("{place}.next.{output}"), "an end leads nowhere; remove next".to_owned()));
             }
@@ -126,7 +143,7 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
             }))
         }
         _ => {
-            faults.push(fault(place, "a node is exactly one of approval, condition, execute, end".to_owned()));
+            faults.push(fault(place, "a node is exactly one of approval, condition, execute, action, end".to_owned()));
             None
         }
     }

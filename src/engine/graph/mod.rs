@@ -9,7 +9,9 @@ mod compile;
 pub use check::{check, supplied, warnings};
 pub use compile::compile;
 
+use super::activity::Work;
 use super::condition::Test;
+use super::input;
 use super::source::{Need, Source};
 use crate::api::{Field, NoApprovers, Outcome, RequireComment, SelfApproval};
 use crate::cel::Expression;
@@ -40,6 +42,8 @@ pub enum GraphNode {
     Condition(Branch),
     /// The operation is carried out.
     Execute(Execution),
+    /// The operator does something by itself.
+    Action(Act),
     /// The workflow ends.
     End(Outcome),
 }
@@ -91,6 +95,21 @@ pub struct Execution {
     pub title: String,
     /// Where it leads.
     pub done: Target,
+}
+
+/// A node at which the operator does something by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Act {
+    /// What people call it.
+    pub title: String,
+    /// What is done.
+    pub work: Work,
+    /// Where it leads when that is done.
+    pub done: Target,
+    /// Where it leads when that failed.
+    pub failed: Target,
+    /// Where it leads when that was not done in time.
+    pub timed_out: Target,
 }
 
 /// Who decides a partition, and how many are needed.
@@ -220,6 +239,7 @@ impl GraphNode {
             }
             Self::Condition(branch) => vec![("then", &branch.then), ("else", &branch.otherwise)],
             Self::Execute(execution) => vec![("done", &execution.done)],
+            Self::Action(act) => vec![("done", &act.done), ("failed", &act.failed), ("timedOut", &act.timed_out)],
             Self::End(_) => Vec::new(),
         }
     }
@@ -253,6 +273,14 @@ impl Graph {
     pub fn steps(&self) -> impl Iterator<Item = (&str, &Step)> {
         self.nodes.iter().filter_map(|(name, node)| match node {
             GraphNode::Step(step) => Some((name.as_str(), step)),
+            _ => None,
+        })
+    }
+
+    /// The actions by name.
+    pub fn actions(&self) -> impl Iterator<Item = (&str, &Act)> {
+        self.nodes.iter().filter_map(|(name, node)| match node {
+            GraphNode::Action(act) => Some((name.as_str(), act)),
             _ => None,
         })
     }
@@ -302,7 +330,8 @@ impl Graph {
             GraphNode::Condition(branch) => branch.test.expression(),
             _ => None,
         });
-        sources.chain(conditions)
+        let actions = self.actions().flat_map(|(_, act)| act.work.expressions());
+        sources.chain(conditions).chain(actions)
     }
 
     /// Whether an expression reads what was decided before.
@@ -340,6 +369,11 @@ impl Graph {
                 }
             }
         }
+        for (name, act) in self.actions() {
+            for need in act.work.expressions().into_iter().flat_map(input::needs) {
+                needs.entry(need).or_insert_with(|| format!("spec.nodes[{name}].action"));
+            }
+        }
         needs
     }
 }
@@ -351,6 +385,7 @@ pub fn built_in_end(name: &str) -> Option<Outcome> {
         "Approved" => Some(Outcome::Approved),
         "Rejected" => Some(Outcome::Rejected),
         "Expired" => Some(Outcome::Expired),
+        "Failed" => Some(Outcome::Failed),
         _ => None,
     }
 }

@@ -129,6 +129,7 @@ impl Case {
             settings: &self.settings,
             proof: &Proof::Since(CREATED_AT - 1),
             object: Object::None,
+            performed: None,
             now: Timestamp::from_second(CREATED_AT + 60).unwrap_or_default(),
         })
     }

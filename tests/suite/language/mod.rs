@@ -6,9 +6,11 @@
 //! - [`processes`]: certificate requests, from the event to what is written back
 //! - [`delegations`]: standing substitutes and hand-over
 //! - [`time`]: deadlines, escalations, calendars
+//! - [`activities`]: what the operator does by itself
 //! - [`administrators`]: what is no vote
 //! - [`shown`]: diagrams, warnings, columns; what follows when the directory changes
 
+mod activities;
 mod administrators;
 mod conditions;
 mod delegations;

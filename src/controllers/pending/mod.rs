@@ -1,10 +1,16 @@
 //! Opens an instance for every object that waits by nature and that a process takes; denies at once what may not be asked for.
+//!
+//! Here: certificate signing requests of Kubernetes, which are always watched. [`objects`]: every other kind that a process names.
+
+pub mod objects;
 
 use super::instances::Key;
+use super::kinds::Name;
 use super::readiness::process_faults;
 use super::{Context, backoff, drive, evaluate};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
 use crate::engine::{Note, Proof};
+use crate::pending::pkcs10::foreign_identity;
 use crate::pending::{About, Candidate, Selection, about, csr, select};
 use crate::proof::Stamped;
 use futures::channel::mpsc;
@@ -26,10 +32,10 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server did not answer, or refused.
-    #[error("CertificateSigningRequest {name}: {source}")]
+    #[error("{object}: {source}")]
     Api {
         /// The object.
-        name: String,
+        object: String,
         /// Why.
         source: kube::Error,
     },
@@ -37,15 +43,13 @@ pub enum Error {
     #[error(transparent)]
     Proof(#[from] crate::proof::Error),
     /// Every name for its instance is taken by something else.
-    #[error(
-        "CertificateSigningRequest {0}: the names of its instance are taken by instances that are not its own; delete those"
-    )]
+    #[error("{0}: the names of its instance are taken by instances that are not its own; delete those")]
     NamesTaken(String),
     /// The conditions of the processes could not be told in time.
-    #[error("CertificateSigningRequest {name}: the conditions of the processes {why}")]
+    #[error("{object}: the conditions of the processes {why}")]
     Evaluation {
         /// The object.
-        name: String,
+        object: String,
         /// What happened.
         why: String,
     },
@@ -98,7 +102,8 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     let name = csr.name_any();
     let decoded = csr::requested(&csr);
     let requested = decoded.clone().unwrap_or_default();
-    let (selection, process) = choose(&csr, &requested, &context).await?;
+    let of = (csr::GROUP.to_owned(), csr::RESOURCE.to_owned());
+    let (selection, process) = choose(&shown(&csr), of, csr::input(&csr, &requested), &context).await?;
     tracing::debug!(csr = name, ?selection, "looked for a process");
     let Some((process, about)) = process else {
         if let Selection::Hold { process, why } = selection {
@@ -108,8 +113,8 @@ async fn reconcile(csr: Arc<CertificateSigningRequest>, context: Arc<Context>) -
     };
     let faults = match decoded {
         Ok(requested) => {
-            let allowed = process.spec.event.pending.as_ref().map(|pending| pending.requested_identity);
-            csr::foreign_identity(&csr, &requested, allowed.unwrap_or_default())
+            let allowed = process.spec.event.pending.as_ref().and_then(|pending| pending.requested_identity);
+            foreign_identity(&csr::initiator(&csr), &requested, allowed.unwrap_or_default())
         }
         Err(why) => vec![why],
     };
@@ -134,15 +139,21 @@ fn tell_held(csr: &CertificateSigningRequest, why: &str, context: &Context) {
     }
 }
 
-/// Which process takes the request. The conditions run off the async threads and within a limit of time.
+/// A request for people.
+fn shown(csr: &CertificateSigningRequest) -> String {
+    format!("CertificateSigningRequest {}", csr.name_any())
+}
+
+/// Which process takes an object that conditions see as `input`, and what it is about. The conditions run off the async threads
+/// and within a limit of time.
 async fn choose(
-    csr: &Arc<CertificateSigningRequest>,
-    requested: &csr::Requested,
+    object: &str,
+    (group, resource): Name,
+    input: serde_json::Value,
     context: &Arc<Context>,
 ) -> Result<(Selection, Option<(Arc<ApprovalProcess>, About)>), Error> {
     let processes = context.processes.state();
     let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
-    let input = csr::input(csr, requested);
     let candidates = processes.clone();
     let evaluation = evaluate(move || {
         let names: Vec<_> = candidates.iter().map(|process| process.name_any()).collect();
@@ -156,7 +167,7 @@ async fn choose(
                 not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
             })
             .collect();
-        let selection = select(&candidates, csr::GROUP, csr::RESOURCE, &input);
+        let selection = select(&candidates, &group, &resource, &input);
         let Selection::Open(process) = &selection else {
             return (selection, About::default());
         };
@@ -166,7 +177,7 @@ async fn choose(
             Err(why) => (Selection::Hold { process: process.clone(), why }, About::default()),
         }
     });
-    let failed = |why| Error::Evaluation { name: csr.name_any(), why };
+    let failed = |why| Error::Evaluation { object: object.to_owned(), why };
     let (selection, about) = evaluation.await.map_err(failed)?;
     let process = match &selection {
         Selection::Open(name) => processes.into_iter().find(|process| process.name_any() == *name),
@@ -190,12 +201,12 @@ async fn deny(csr: &CertificateSigningRequest, faults: &[String], context: &Cont
         }
         // It was changed or deleted meanwhile: its next event brings us back.
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(Action::await_change()),
-        Err(source) => Err(Error::Api { name, source }),
+        Err(source) => Err(Error::Api { object: shown(csr), source }),
     }
 }
 
 /// Whether an instance that is opened now can be proven to be the operator's own work.
-pub(super) async fn provable(context: &Context) -> Result<bool, Error> {
+pub(super) async fn provable(context: &Context) -> Result<bool, crate::proof::Error> {
     let proof = context.prover.confirm(Stamped::Instances, std::time::Instant::now()).await?;
     Ok(matches!(proof, Proof::Since(since) if context.clock.now().as_second() > since))
 }
@@ -209,7 +220,7 @@ async fn open(
     context: &Context,
 ) -> Result<Action, Error> {
     let api: Api<WorkflowInstance> = Api::namespaced(context.client.clone(), &context.options.namespace);
-    let failed = |source| Error::Api { name: csr.name_any(), source };
+    let failed = |source| Error::Api { object: shown(csr), source };
     for attempt in 0..ATTEMPTS {
         let name = csr::instance_name(csr, attempt);
         let Some(existing) = api.get_opt(&name).await.map_err(failed)? else {
@@ -228,7 +239,7 @@ async fn open(
             return Ok(Action::await_change());
         }
     }
-    Err(Error::NamesTaken(csr.name_any()))
+    Err(Error::NamesTaken(shown(csr)))
 }
 
 fn instance(

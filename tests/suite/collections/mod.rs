@@ -1,0 +1,1 @@
+//! Objects that enter or leave a collection.
