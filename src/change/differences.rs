@@ -101,6 +101,7 @@ impl Found {
 }
 
 /// At most so many bytes of a text, and a sign that something is left out.
+#[must_use]
 pub fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
         let mut end = most - '…'.len_utf8();

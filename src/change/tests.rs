@@ -1,5 +1,8 @@
 //! What an operation comes to: what of it means something, and whom it is asked of.
 
+#![allow(clippy::needless_pass_by_value, reason = "it is written at the call: gate(&[…], json!(…))")]
+#![allow(clippy::type_complexity, reason = "tables")]
+
 use super::payload::{bypass_reason, happened, ignored, redacted};
 use super::select::{gates, left};
 use super::{Attempt, Candidate, Selection, held, select};
@@ -189,7 +192,7 @@ fn r26_operations_resources_and_fields() {
         new["metadata"]["annotations"] = json!({"example.com/owner.name": "mary"});
         Asked::update(old(), new)
     };
-    let owned = || {
+    let adopted = || {
         let mut new = deployment(1);
         new["metadata"]["ownerReferences"] = json!([{"uid": "two"}]);
         Asked::update(old(), new)
@@ -235,8 +238,8 @@ fn r26_operations_resources_and_fields() {
         ),
         ("attack 17: eviction removes", &["DELETE"], pods.clone(), evict(), true),
         ("eviction creates nothing", &["CREATE"], pods, evict(), false),
-        ("attack 22: other owners", &["DELETE"], json!({}), owned(), true),
-        ("attack 22: other owners, no deletion gated", &["CREATE"], json!({}), owned(), false),
+        ("attack 22: other owners", &["DELETE"], json!({}), adopted(), true),
+        ("attack 22: other owners, no deletion gated", &["CREATE"], json!({}), adopted(), false),
         ("what is ignored", &["UPDATE"], json!({"ignore": ["/spec/replicas"]}), scaled(), false),
     ];
     for (what, operations, more, asked, expected) in cases {

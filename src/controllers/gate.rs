@@ -119,7 +119,7 @@ async fn switched_off(context: &Context) {
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         Err(error) => tracing::warn!(%error, "the gate is switched off, but its configuration is still there"),
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// One look at everything; says how soon the next one is due.

@@ -171,6 +171,7 @@ const CONCURRENCY: u16 = 32;
 ///
 /// # Errors
 /// When it cannot start, or a watch ends for good.
+#[allow(clippy::too_many_lines, reason = "one part after the other is started")]
 pub async fn run(
     client: Client,
     options: Options,

@@ -128,14 +128,13 @@ fn standing(request: &ChangeRequest, facts: &Facts<'_>) -> Standing {
         ChangeState::Pending | ChangeState::InApproval => Standing::Open,
         ChangeState::Approved => match &change.grant {
             None => Standing::Open,
-            Some(grant) => match (&grant.claimed_at, &grant.used_at) {
-                (_, Some(_)) => Standing::Spent,
+            Some(grant) if grant.used_at.is_some() => Standing::Spent,
+            Some(grant) => match &grant.claimed_at {
+                None if grant.valid_until.0 > now => Standing::Granted,
                 // Under a name that the server makes up each repetition would make another object.
-                (Some(_), None) if facts.held.generated_name && !(facts.repeats)(request) => Standing::Spent,
-                (Some(claimed), None) if now.duration_since(claimed.0) <= REPEATED => Standing::Claimed,
-                (Some(_), None) => Standing::Spent,
-                (None, None) if grant.valid_until.0 > now => Standing::Granted,
-                (None, None) => Standing::Spent,
+                Some(_) if facts.held.generated_name && !(facts.repeats)(request) => Standing::Spent,
+                Some(claimed) if now.duration_since(claimed.0) <= REPEATED => Standing::Claimed,
+                None | Some(_) => Standing::Spent,
             },
         },
         ChangeState::Rejected => {
@@ -253,7 +252,7 @@ fn opened(name: String, facts: &Facts<'_>) -> ChangeRequest {
     let spec = ChangeRequestSpec {
         requester: Some(facts.requester.clone()),
         reason: held.bypass_reason.clone(),
-        supersedes: corrects.map(|other| other.name_any()).filter(|_| held.bypass_reason.is_none()),
+        supersedes: corrects.map(kube::ResourceExt::name_any).filter(|_| held.bypass_reason.is_none()),
         changes: vec![change],
         execution: Some(facts.execution.clone()),
     };

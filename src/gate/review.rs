@@ -216,6 +216,7 @@ mod tests {
     use super::{Answer, Question, is_made_up};
     use serde_json::{Value, json};
 
+    #[allow(clippy::needless_pass_by_value, reason = "it is written at the call: read(json!(…))")]
     fn read(request: Value) -> Result<Question, String> {
         let mut whole = json!({"uid": "one", "kind": {"group": "", "version": "v1", "kind": "ConfigMap"},
             "resource": {"group": "", "version": "v1", "resource": "configmaps"}, "operation": "CREATE", "userInfo": {}});

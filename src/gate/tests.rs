@@ -1,5 +1,8 @@
 //! Whether an operation may go on, as tables; and what the API server is told.
 
+#![allow(clippy::needless_pass_by_value, reason = "it is written at the call: process(name, json!(…))")]
+#![allow(clippy::unnecessary_wraps, reason = "a grant is optional where it is stored")]
+
 use super::configuration::{Installation, PROBE, Refused, Resources, Served, build, faults};
 use super::judge::{CHANGE, Facts, Judgement, drifted, judge, name};
 use super::message;
@@ -99,8 +102,9 @@ fn word(judgement: &Judgement) -> String {
 
 #[test]
 fn r21_the_state_of_its_request_decides() {
-    let day = 24 * 3600;
     use ChangeState::{Approved, Cancelled, Executed, Expired, Failed, InApproval, Pending, Rejected};
+
+    let day = 24 * 3600;
     let cases = [
         (Pending, None, 1, "wait"),
         (InApproval, None, 1, "wait"),

@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Where the gate listens, which holds live operations back until they are approved. Default: there is no gate.
     #[arg(long, env = "QUORATE_GATE_ADDRESS")]
     gate_address: Option<String>,
-    /// Where the API server reaches the gate, such as https://10.0.0.1:8443. Default: through the Service quorate of the namespace.
+    /// Where the API server reaches the gate, such as `https://10.0.0.1:8443`. Default: through the Service quorate of the namespace.
     #[arg(long, env = "QUORATE_GATE_URL")]
     gate_url: Option<String>,
     /// A file with the certificates of those who sign the client certificates that the gate demands. Default: it demands none.
