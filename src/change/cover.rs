@@ -39,6 +39,9 @@ pub struct Attempt<'a> {
 pub const CHANGING: [&str; 7] =
     ["scale", "status", "approval", "resize", "ephemeralcontainers", "finalize", "eviction"];
 
+/// The subresources by which controllers follow what somebody else did.
+pub const FOLLOWING: [&str; 2] = ["status", "finalize"];
+
 /// Accounts of Kubernetes' own controllers: what they remove follows from what somebody else did.
 pub const CONTROLLERS: [&str; 3] = ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
 /// The groups of such accounts.
@@ -65,11 +68,12 @@ impl Attempt<'_> {
         self.operation == Operation::Update && owners(self.object) != owners(self.old_object)
     }
 
-    /// Whether a controller of Kubernetes removes it, after its owner or its namespace.
+    /// Whether a controller of Kubernetes removes it, after its owner or its namespace, or says how it stands: some write notes
+    /// for themselves into annotations with that.
     #[must_use]
     fn cleans_up(&self) -> bool {
         let groups = &self.user.groups;
-        (self.removes() || self.changes_owners())
+        (self.removes() || self.changes_owners() || FOLLOWING.contains(&self.subresource))
             && (CONTROLLERS.contains(&self.user.username.as_str())
                 || groups.iter().any(|group| CONTROLLER_GROUPS.contains(&group.as_str())))
     }

@@ -268,6 +268,12 @@ fn r26_initiators() {
             true,
         ),
         ("a controller that scales", json!({}), scaled().of(collector.0, collector.1), true),
+        (
+            "a controller that says how it stands",
+            json!({}),
+            scaled().on("apps", "deployments", "status").of(collector.0, collector.1),
+            false,
+        ),
         ("a node that removes", json!({}), deleted().of("system:node:one", &["system:nodes"]), false),
     ];
     for (what, initiators, asked, expected) in cases {

@@ -5,7 +5,7 @@
 //! operator judges again what arrives.
 
 use crate::api::{ApprovalProcess, GateEvent, Initiators, Namespaces, Operation};
-use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, segments};
+use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, segments};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -222,7 +222,8 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     let Initiators { users, groups, service_accounts, exclude } = initiators;
     if users.is_empty() && groups.is_empty() && service_accounts.is_empty() {
         let controllers = by(&CONTROLLERS.map(str::to_owned), &CONTROLLER_GROUPS.map(str::to_owned), &[]);
-        add("controllers", format!("request.operation != \"DELETE\" || !({controllers})"));
+        let follows = format!("(request.operation == \"DELETE\" || {})", at_subresource(&FOLLOWING));
+        add("controllers", format!("!{follows} || !({controllers})"));
     } else {
         add("initiators", by(&users, &groups, &service_accounts));
     }
@@ -236,13 +237,13 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
         let named = gate.resources.iter().flat_map(|listed| &listed.resources);
         let named = named.filter_map(|resource| resource.split_once('/')).map(|(_, subresource)| subresource);
         let whole: BTreeSet<&str> = named.chain(["approval"]).collect();
-        changes.push(format!("request.subResource in {}", json!(whole)));
+        changes.push(at_subresource(&whole.into_iter().collect::<Vec<_>>()));
         changes.push(MEANS_SOMETHING.to_owned());
     } else if updates {
         changes.extend(gate.fields.iter().map(|path| field_changes(path)));
         // The scale of a custom resource has fields of its own.
         if gate.fields.iter().any(|path| path.starts_with("spec")) {
-            changes.push("(request.subResource == \"scale\" && object.spec != oldObject.spec)".to_owned());
+            changes.push(format!("({} && object.spec != oldObject.spec)", at_subresource(&["scale"])));
         }
     }
     if deletes {
@@ -260,6 +261,11 @@ fn not_the_operator(operator: &str) -> Value {
 
 /// Whether anything but the status and what the server sets changes.
 const MEANS_SOMETHING: &str = r#"!object.all(k, k in ["metadata", "status"] || (k in oldObject && object[k] == oldObject[k])) || !oldObject.all(k, k in ["metadata", "status"] || k in object) || ["labels", "annotations", "finalizers", "ownerReferences", "generateName"].exists(k, (k in object.metadata) != (k in oldObject.metadata) || (k in object.metadata && object.metadata[k] != oldObject.metadata[k]))"#;
+
+/// Whether it is one of these subresources. What is empty is missing in what the API server shows to conditions.
+fn at_subresource(names: &[&str]) -> String {
+    format!("(has(request.subResource) && request.subResource in {})", json!(names))
+}
 
 fn metadata_changes(names: &[&str]) -> String {
     format!(

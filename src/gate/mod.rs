@@ -20,5 +20,8 @@ pub mod message;
 pub mod review;
 pub mod server;
 mod state;
+#[cfg(test)]
+mod tests;
+mod written;
 
 pub use state::{Gate, Loaded, Secrets, Settings};

@@ -50,7 +50,14 @@ pub struct Question {
     /// Whether nothing will be written.
     #[serde(default)]
     pub dry_run: Option<bool>,
+    /// The name that the server made up for an object that is created; it may make up another one. `name` is empty then.
+    #[serde(skip)]
+    pub generated_name: Option<String>,
 }
+
+/// How many characters the server makes up at the end of a name, and of which: too few to write words with.
+const MADE_UP: usize = 5;
+const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
 
 /// A kind.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,12 +106,18 @@ impl Question {
         Ok(question)
     }
 
-    /// Deleting a collection leaves the name out; where the server makes one up it is in the object already, and means nothing.
+    /// Deleting a collection leaves the name out; a name that the server makes up is there already, and means nothing.
     fn complete(&mut self) {
-        let generates = self.operation == "CREATE" && self.object["metadata"]["generateName"].is_string();
-        if self.name.is_empty() && !generates {
-            let named = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
-            self.name = named(&self.old_object).or_else(|| named(&self.object)).unwrap_or_default();
+        let text = |object: &Value, field: &str| object["metadata"][field].as_str().map(str::to_owned);
+        if self.name.is_empty() {
+            let named = text(&self.old_object, "name").or_else(|| text(&self.object, "name"));
+            self.name = named.unwrap_or_default();
+        }
+        if self.operation == "CREATE"
+            && let Some(prefix) = text(&self.object, "generateName").filter(|prefix| !prefix.is_empty())
+            && is_made_up(&prefix, &self.name)
+        {
+            self.generated_name = Some(std::mem::take(&mut self.name));
         }
     }
 
@@ -113,12 +126,6 @@ impl Question {
     pub fn actor(&self) -> Actor {
         let User { username, uid, groups } = self.user_info.clone();
         Actor { username, uid, groups }
-    }
-
-    /// The name that the server made up for an object that is created; it may make up another one.
-    #[must_use]
-    pub fn generated_name(&self) -> Option<String> {
-        self.name.is_empty().then(|| self.object["metadata"]["name"].as_str().map(str::to_owned)).flatten()
     }
 
     /// Whether nothing will be written.
@@ -160,6 +167,20 @@ impl Question {
     }
 }
 
+/// Whether the server may have made this name of that prefix, which it cuts where it is long. Who writes such a name by hand is
+/// granted no more than the prefix was approved for.
+fn is_made_up(prefix: &str, name: &str) -> bool {
+    let (Some(start), Some(end)) =
+        (name.get(..name.len().saturating_sub(MADE_UP)), name.get(name.len().saturating_sub(MADE_UP)..))
+    else {
+        return false;
+    };
+    end.len() == MADE_UP
+        && prefix.starts_with(start)
+        && !start.is_empty()
+        && end.chars().all(|made| ALPHABET.contains(made))
+}
+
 /// What the API server is answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answer {
@@ -187,5 +208,63 @@ impl Answer {
             }
         };
         json!({"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Question, is_made_up};
+    use serde_json::{Value, json};
+
+    fn read(request: Value) -> Result<Question, String> {
+        let mut whole = json!({"uid": "one", "kind": {"group": "", "version": "v1", "kind": "ConfigMap"},
+            "resource": {"group": "", "version": "v1", "resource": "configmaps"}, "operation": "CREATE", "userInfo": {}});
+        whole.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": whole});
+        Question::read(review.to_string().as_bytes())
+    }
+
+    #[test]
+    fn attack_43_what_is_no_question_is_refused() {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"apiVersion":"v1","kind":"AdmissionReview"}"#,
+            r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#,
+        ] {
+            assert!(Question::read(body.as_bytes()).is_err(), "{body}");
+        }
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(Question::read(deep.as_bytes()).is_err(), "attack 37: deep nesting ends soon");
+    }
+
+    #[test]
+    fn attack_14_a_made_up_name_means_nothing_and_a_written_one_does() {
+        let create = |prefix: &str, name: &str| {
+            let object = json!({"metadata": {"generateName": prefix, "name": name}});
+            let question = read(json!({"name": name, "object": object})).unwrap();
+            (question.name, question.generated_name)
+        };
+        assert_eq!(create("web-", "web-b2c4d"), (String::new(), Some("web-b2c4d".to_owned())));
+        assert_eq!(create("web-", "web-admin"), ("web-admin".to_owned(), None));
+        assert_eq!(create("web-", "other-b2c4d"), ("other-b2c4d".to_owned(), None));
+        let long = "x".repeat(100);
+        assert!(is_made_up(&long, &format!("{}b2c4d", "x".repeat(58))));
+        assert!(!is_made_up("web-", "b2c4d") && !is_made_up("web-", ""));
+    }
+
+    #[test]
+    fn a_collection_is_deleted_object_by_object() {
+        let old = json!({"metadata": {"name": "web"}});
+        assert_eq!(read(json!({"operation": "DELETE", "oldObject": old})).unwrap().name, "web");
+    }
+
+    #[test]
+    fn a_refusal_is_forbidden_and_a_warning_is_short() {
+        let refused = Answer::Refuse("no".to_owned()).review("one");
+        assert_eq!(refused["response"]["status"]["code"], 403);
+        let warned = Answer::Allow(vec!["x".repeat(1000)]).review("one");
+        assert!(warned["response"]["warnings"][0].as_str().unwrap().len() <= 256);
     }
 }

@@ -4,15 +4,17 @@
 //! - [`attacks`]: 14–17, 20, 22, 24, 37, 42, 43, ways around the gate
 //! - [`away`]: 25, an operator that is down, slow or not trusted, and certificates that are renewed
 //! - [`crowd`]: many people at the same time
+//! - [`granted`]: 27, what was approved passes once, and nothing else
 
 mod attacks;
 mod away;
 mod crowd;
+mod granted;
 mod ways;
 
-use crate::Cluster;
 use crate::cluster::Output;
 use crate::scene::*;
+use crate::{Cluster, eventually};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use quorate::api::*;
@@ -38,7 +40,12 @@ impl<'a> Gated<'a> {
     }
 
     /// A gate in the namespace of the test.
-    pub async fn with(cluster: &'a Cluster, prefix: &str, mut gate: Value) -> Self {
+    pub async fn with(cluster: &'a Cluster, prefix: &str, gate: Value) -> Self {
+        Self::of(cluster, prefix, gate, json!({})).await
+    }
+
+    /// A gate in the namespace of the test, of a process with these fields besides.
+    pub async fn of(cluster: &'a Cluster, prefix: &str, mut gate: Value, more: Value) -> Self {
         let scene = Scene::with_namespace(cluster, prefix).await;
         let bind = ["create", "rolebinding", "everybody", "--clusterrole=admin", "--group=system:authenticated"];
         scene.kubectl(&bind).await.ok().unwrap();
@@ -47,7 +54,8 @@ impl<'a> Gated<'a> {
         if gate.get("namespaces").is_none() {
             gate["namespaces"] = json!({"names": [scene.namespace]});
         }
-        let spec = json!({"event": {"gate": gate}, "workflowRef": {"name": definition.name_any()}});
+        let mut spec = json!({"event": {"gate": gate}, "workflowRef": {"name": definition.name_any()}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let process: ApprovalProcess = scene.has("gate", spec).await;
         scene.ready(&process, "True").await;
         Self { scene, process }
@@ -64,7 +72,8 @@ impl<'a> Gated<'a> {
     pub async fn request_about(&self, name: &str) -> ChangeRequest {
         let about = |request: &ChangeRequest| held_of(request).name == name;
         let mut found: Vec<_> = self.requests().await.into_iter().filter(about).collect();
-        assert_eq!(found.len(), 1, "one request about {name}: {found:?}");
+        let names: Vec<_> = found.iter().map(|request| request.name_any()).collect();
+        assert_eq!(found.len(), 1, "one request about {name}: {names:?}");
         found.remove(0)
     }
 
@@ -92,6 +101,29 @@ impl<'a> Gated<'a> {
     fn exempt(&self) -> std::path::PathBuf {
         let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:quorate");
         self.scene.cluster.plane.kubeconfig_for(&operator, &["system:masters"]).unwrap()
+    }
+}
+
+impl Gated<'_> {
+    /// Two of the group approve the request, and it is granted.
+    pub async fn is_approved(&self, request: &ChangeRequest) {
+        let instance = eventually("people are asked", async || {
+            let status = self.scene.now(request).await.status?;
+            let name = &status.changes.first()?.instances.first()?.name;
+            self.scene.admin.sees::<WorkflowInstance>().get_opt(name).await.unwrap()
+        });
+        let instance = instance.await;
+        let instance = self.scene.asking(&instance).await;
+        for name in ["anna", "bert"] {
+            let person = self.scene.as_user(name, &["enrollment-approvers"]).await;
+            self.scene.counts(&person.approves(&instance).await).await;
+        }
+        eventually("the request is granted", async || {
+            let status = self.scene.now(request).await.status?;
+            let change = status.changes.first()?.clone();
+            (change.state == ChangeState::Executed || change.grant.is_some()).then_some(())
+        })
+        .await;
     }
 }
 

@@ -124,10 +124,29 @@ async fn r26_what_means_nothing_and_what_is_not_gated_passes() {
     gated.kubectl_as("mary", &["apply", "-f", "-"], &config_map("web", "before")).await.ok().unwrap();
     let other = ["patch", "configmap", "web", "-p", r#"{"data":{"other":"after"}}"#];
     gated.kubectl_as("mary", &other, &nothing).await.ok().unwrap();
+    // What Kubernetes' own controllers do to it is decided by the same conditions.
+    let controller = cluster.plane.kubeconfig_for("system:kube-controller-manager", &["system:masters"]).unwrap();
+    let label = ["-n", &gated.scene.namespace, "label", "configmap", "web", "c=d"];
+    cluster.plane.run_tool("kubectl", &controller, &label, "").await.unwrap().ok().unwrap();
     assert!(gated.requests().await.is_empty());
     let patch = ["patch", "configmap", "web", "-p", r#"{"data":{"key":"after"}}"#];
     is_held(&gated.kubectl_as("mary", &patch, &nothing).await);
     gated.kubectl_as("mary", &["delete", "configmap", "web"], &nothing).await.ok().unwrap();
+}
+
+#[tokio::test]
+async fn r26_applying_again_what_is_there_passes() {
+    let cluster = crate::with_mutating_policy().await;
+    let gated = Gated::start(cluster, "r26-again").await;
+    gated.has_been(config_map("web", "x")).await;
+    for arguments in [
+        &["apply", "-f", "-"][..],
+        &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+        &["replace", "-f", "-"],
+    ] {
+        gated.kubectl_as("mary", arguments, &config_map("web", "x")).await.ok().unwrap();
+    }
+    assert!(gated.requests().await.is_empty());
 }
 
 #[tokio::test]
