@@ -716,3 +716,6 @@ fn ended(outcome: Outcome) -> ChangeState {
         Outcome::Failed => ChangeState::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests;
