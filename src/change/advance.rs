@@ -449,7 +449,7 @@ impl Run<'_> {
         let status = status.clone();
         match mode(self.facts, &change, &status) {
             Mode::Automatic => self.repeat(position, &grant),
-            Mode::OnRetry => self.wait_for_requester(position, grant),
+            Mode::OnRetry => self.wait_for_requester(position, &grant),
         }
     }
 
@@ -467,7 +467,7 @@ impl Run<'_> {
     }
 
     /// The requester repeats the request, and the gate claims the grant.
-    fn wait_for_requester(&mut self, position: usize, grant: Grant) {
+    fn wait_for_requester(&mut self, position: usize, grant: &Grant) {
         let now = self.facts.now;
         let name = self.change(position).name.clone();
         let Some(claimed) = grant.claimed_at.as_ref().map(|claimed| claimed.0) else {
@@ -696,9 +696,9 @@ pub fn instance_name(
 ) -> String {
     let of = serde_json::json!([request.uid, change, process, subject, review]).to_string();
     let digest = Sha256::digest(of.as_bytes());
-    let hash: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let hash = digest.iter().take(5).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte));
     let readable: String = request.name.chars().take(200).collect();
-    format!("creq-{}-{hash}", readable.trim_end_matches(['-', '.']))
+    format!("creq-{}-{hash:010x}", readable.trim_end_matches(['-', '.']))
 }
 
 /// Whether nothing more becomes of a change.
@@ -716,3 +716,6 @@ fn ended(outcome: Outcome) -> ChangeState {
         Outcome::Failed => ChangeState::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,5 +22,6 @@ pub mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use state::{Gate, Loaded, Secrets, Settings};

@@ -97,7 +97,7 @@ pub async fn look(change: &Change, request: &ChangeRequest, context: &Arc<Contex
             Err(source) => return Err(Error::Api { name: request.name_any(), source }),
         }
     } else {
-        as_written(change, old.as_ref())
+        as_written(change, &place, old.as_ref())
     };
     let labels = match &place.namespace {
         None => BTreeMap::new(),
@@ -356,9 +356,15 @@ pub fn call(change: &Change, place: &Place, current: Option<&Value>, uid: Option
 }
 
 /// What a change comes to, as far as that can be told without the API server.
-fn as_written(change: &Change, old: Option<&Value>) -> Option<Value> {
+fn as_written(change: &Change, place: &Place, old: Option<&Value>) -> Option<Value> {
     match (&change.object, &change.patch, old) {
-        (Some(object), _, _) => Some(object.clone()),
+        (Some(object), _, _) => {
+            let mut object = object.clone();
+            if let Some(namespace) = &place.namespace {
+                object["metadata"]["namespace"] = json!(namespace);
+            }
+            Some(object)
+        }
         (None, Some(patch), Some(old)) if patch.is_object() => {
             let mut object = old.clone();
             merge(&mut object, patch);

@@ -99,6 +99,7 @@ impl ChangeStore {
 }
 
 /// Namespace and name of a request.
+#[must_use]
 pub fn key(request: &ChangeRequest) -> Key {
     (request.namespace().unwrap_or_default(), request.name_any())
 }

@@ -5,6 +5,7 @@ use crate::cluster::audit::Entry;
 use crate::scene::*;
 use crate::with_mutating_policy;
 use kube::ResourceExt;
+use kube::api::ListParams;
 use quorate::api::*;
 use serde_json::json;
 
@@ -46,6 +47,8 @@ async fn r30_what_is_approved_is_carried_out_when_all_is_decided() {
         |entry: &Entry| entry.resource == "configmaps" && entry.namespace == scene.namespace && entry.user == "alice";
     let made = cluster.plane.audit().writes(made).await.unwrap();
     assert_eq!(made.len(), 2, "each once, by the one who asked: {made:?}");
+    let requests = scene.admin.sees::<ChangeRequest>().list(&ListParams::default()).await.unwrap();
+    assert_eq!(requests.items.len(), 1, "the gate knows them as approved");
 }
 
 /// Checks, carries out, files.

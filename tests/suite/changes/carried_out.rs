@@ -33,6 +33,17 @@ async fn where_the_operator_may_not_it_says_so_before_anybody_is_asked() {
     let change = scene.now(&by_hand).await.status.unwrap().changes.remove(0);
     let day = change.grant.unwrap().valid_until.0.duration_since(change.decided_at.unwrap().0);
     assert!((86_395..=86_405).contains(&day.as_secs()), "{day}");
+
+    // The very request passes the gate, once; another one does not.
+    let makes = async |data: &str| {
+        let map = json!({"metadata": {"name": "two"}, "data": {"of": data}});
+        alice.sees::<ConfigMap>().create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await
+    };
+    refused_by(makes("other").await, "gate.quorate.dev", "held for approval");
+    makes("two").await.unwrap();
+    assert_eq!(scene.completed(&by_hand).await, [ChangeState::Executed]);
+    scene.kubectl(&["delete", "configmap", "two"]).await.ok().unwrap();
+    refused_by(makes("two").await, "gate.quorate.dev", "held for approval");
 }
 
 #[tokio::test]

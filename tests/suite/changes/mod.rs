@@ -28,6 +28,7 @@ impl Scene<'_> {
                 "operations": ["CREATE", "UPDATE", "DELETE"],
                 "resources": [{"apiGroups": [""], "resources": ["configmaps"]}],
                 "namespaces": {"names": [self.namespace]},
+                "initiators": {"exclude": {"users": [self.admin.name()]}},
                 "matchConditions": [{"name": "not-of-kubernetes", "expression": "request.name != 'kube-root-ca.crt'"}],
             }},
             "workflowRef": {"name": definition.name_any()},
