@@ -109,7 +109,7 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::{Value, json};
 
-    fn with(conditions: Value) -> Value {
+    fn with(conditions: &Value) -> Value {
         json!({"spec": {"username": "alice", "groups": ["staff"]}, "status": {"conditions": conditions}})
     }
 
@@ -125,7 +125,7 @@ mod tests {
             (json!([{"type": "Ready", "status": "False", "reason": "Failed"}]), None, true),
             (json!([{"type": "InvalidRequest", "status": "True", "reason": "x"}]), None, true),
         ] {
-            let object = with(conditions);
+            let object = with(&conditions);
             let seen = (decision(&object).map(|(approved, _)| approved), over(&object).is_some());
             assert_eq!(seen, (decided, is_over), "{object}");
         }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_decision_is_added_to_what_is_there() {
-        let object = with(json!([{"type": "Ready", "status": "False", "reason": "Pending"}]));
+        let object = with(&json!([{"type": "Ready", "status": "False", "reason": "Pending"}]));
         let patch = written(&object, Outcome::Expired, "nobody answered", Timestamp::UNIX_EPOCH).patch;
         let conditions = patch["status"]["conditions"].as_array().expect("a list");
         assert_eq!(conditions.len(), 2);

@@ -270,6 +270,33 @@ fn any_action() -> impl Strategy<Value = Action> {
     })
 }
 
+/// Any condition that somebody might write.
+fn any_condition() -> impl Strategy<Value = NodeCondition> {
+    let name = select(&["one", "two", "", "*"][..]).prop_map(str::to_owned);
+    let type_ = select(
+        &[
+            ConditionType::RoleAttribute,
+            ConditionType::GuarantorExists,
+            ConditionType::RoleCriticality,
+            ConditionType::IdentityAttribute,
+            ConditionType::Expression,
+        ][..],
+    );
+    let operator =
+        select(&[Operator::Equals, Operator::In, Operator::Matches, Operator::Exists, Operator::LessThan][..]);
+    let right = select(vec![Value::Null, json!(1), json!("("), json!(["a"]), json!({"a": 1})]);
+    let condition =
+        (type_, weighted(0.5, name), weighted(0.7, operator), weighted(0.7, right), weighted(0.3, select(WHETHER)));
+    condition.prop_map(|(type_, left, operator, right, expression)| NodeCondition {
+        type_,
+        left,
+        operator,
+        right,
+        expression: expression.map(str::to_owned),
+        ..NodeCondition::default()
+    })
+}
+
 /// Anything that serde reads.
 pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let name = || select(&["one", "two", "three", "Approved", "Rejected", "", "*"][..]).prop_map(str::to_owned);
@@ -324,29 +351,7 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let approval = approval.prop_map(|(partitions, approvers, required, separate_from, timeout, escalations)| {
         Approval { partitions, approvers, required, separate_from, timeout, escalations, ..Approval::default() }
     });
-    let type_ = select(
-        &[
-            ConditionType::RoleAttribute,
-            ConditionType::GuarantorExists,
-            ConditionType::RoleCriticality,
-            ConditionType::IdentityAttribute,
-            ConditionType::Expression,
-        ][..],
-    );
-    let operator =
-        select(&[Operator::Equals, Operator::In, Operator::Matches, Operator::Exists, Operator::LessThan][..]);
-    let right = select(vec![Value::Null, json!(1), json!("("), json!(["a"]), json!({"a": 1})]);
-    let condition =
-        (type_, weighted(0.5, name()), weighted(0.7, operator), weighted(0.7, right), weighted(0.3, select(WHETHER)));
-    let condition = condition.prop_map(|(type_, left, operator, right, expression)| NodeCondition {
-        type_,
-        left,
-        operator,
-        right,
-        expression: expression.map(str::to_owned),
-        ..NodeCondition::default()
-    });
-    let condition = prop_oneof![1 => condition, 1 => self::condition()];
+    let condition = prop_oneof![1 => any_condition(), 1 => self::condition()];
     let end = select(&[EndOutcome::Approved, EndOutcome::Rejected, EndOutcome::Expired][..])
         .prop_map(|outcome| End { outcome });
     let output = select(&["approved", "rejected", "expired", "then", "else", "done", "failed", "timedOut", ""][..])

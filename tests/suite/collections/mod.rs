@@ -103,9 +103,9 @@ async fn r29_an_object_that_leaves_a_collection_opens_an_instance() {
     let (taken_back, deleted) =
         (scene.makes(PARCELS, "taken", parcel(true)).await, scene.makes(PARCELS, "deleted", parcel(true)).await);
     let never = scene.makes(PARCELS, "never", parcel(false)).await;
-    let owner = json!([{"apiVersion": "example.com/v1", "kind": "Parcel", "name": "never", "uid": never.uid(), "controller": true}]);
+    let reference = json!([{"apiVersion": "example.com/v1", "kind": "Parcel", "name": "never", "uid": never.uid(), "controller": true}]);
     let owned = scene.makes(PARCELS, "owned", parcel(true)).await;
-    let owners = Patch::Merge(json!({"metadata": {"ownerReferences": owner}}));
+    let owners = Patch::Merge(json!({"metadata": {"ownerReferences": reference}}));
     scene.api(PARCELS).patch("owned", &PatchParams::default(), &owners).await.unwrap();
     scene.collects("Left", json!({})).await;
     // A removal that a controller is behind of is nobody's wish.

@@ -72,7 +72,7 @@ impl<'a> Gated<'a> {
     pub async fn request_about(&self, name: &str) -> ChangeRequest {
         let about = |request: &ChangeRequest| held_of(request).name == name;
         let mut found: Vec<_> = self.requests().await.into_iter().filter(about).collect();
-        let names: Vec<_> = found.iter().map(|request| request.name_any()).collect();
+        let names: Vec<_> = found.iter().map(ResourceExt::name_any).collect();
         assert_eq!(found.len(), 1, "one request about {name}: {names:?}");
         found.remove(0)
     }

@@ -115,7 +115,7 @@ async fn a_process_for_objects_that_wait_says_what_it_cannot_do() {
         (
             "patch",
             with(&|spec| {
-                spec["event"]["pending"]["writeBack"]["approved"]["patch"]["status"]["at"] = json!("${nobody}")
+                spec["event"]["pending"]["writeBack"]["approved"]["patch"]["status"]["at"] = json!("${nobody}");
             }),
             "writeBack.approved.patch.status.at: ",
         ),
