@@ -1,6 +1,6 @@
-//! What the gate adds to a request: fifty people patch ConfigMaps, without a gate and with one, in one run.
+//! What the gate adds to a request: fifty people patch `ConfigMaps`, without a gate and with one, in one run.
 //!
-//! Everybody has a ConfigMap in each of three namespaces. In the first round no process gates anything; in the second one
+//! Everybody has a `ConfigMap` in each of three namespaces. In the first round no process gates anything; in the second one
 //! namespace is gated and its requests pass (the process says `skip`), one is gated and its requests are held, and one is not
 //! gated. Each round mixes the three, so that what differs between them is the gate alone.
 
@@ -43,7 +43,7 @@ const MET: [Met; 3] = [Met::Nothing, Met::Passes, Met::Held];
 pub struct Gate {
     /// No process gates anything.
     pub without: Distribution,
-    /// A process gates ConfigMaps elsewhere.
+    /// A process gates `ConfigMaps` elsewhere.
     pub not_gated: Distribution,
     /// The operator is asked, and lets it pass.
     pub passes: Distribution,
@@ -156,7 +156,7 @@ async fn ask(
     Ok(all)
 }
 
-/// Gates the ConfigMaps of a namespace, and waits until that is in force.
+/// Gates the `ConfigMaps` of a namespace, and waits until that is in force.
 async fn gate(cluster: &ControlPlane, name: &str, namespace: &str, workflow: Option<&str>) -> Result<()> {
     let mut spec = json!({
         "event": {"gate": {
