@@ -15,7 +15,7 @@ mod ways;
 use crate::cluster::Output;
 use crate::scene::*;
 use crate::{Cluster, eventually};
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::ListParams;
 use quorate::api::*;
 use serde_json::{Value, json};
