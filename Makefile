@@ -28,8 +28,8 @@ demo: build-testbed ## Watch a request being approved; CONTEXT=name uses that cl
 endif
 
 .PHONY: up
-up: build-testbed ## Run a control plane and the operator until Ctrl-C
-	@exec $(testbed) up
+up: build-testbed ## Run a control plane and the operator until Ctrl-C; VALUES=file adds values of the chart
+	@exec $(testbed) up $(if $(call given,VALUES),--values '$(call given,VALUES)')
 
 .PHONY: cluster
 cluster: build-testbed ## Start a control plane in the background

@@ -1,10 +1,12 @@
 //! Installing the chart of this checkout.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
+use serde_json::Value;
 
 use super::control_plane::ControlPlane;
 use super::root;
@@ -18,12 +20,41 @@ impl ControlPlane {
     /// Installs the chart or upgrades to it, and waits until its kinds are served. Each value is a `path=value` as
     /// `helm --set` takes it; `deployment.enabled=false` leaves out the Deployment.
     pub async fn install_chart(&self, values: &[&str]) -> Result<()> {
+        self.install_chart_with(&[], values).await
+    }
+
+    /// The same, with files of values before them.
+    pub async fn install_chart_with(&self, files: &[PathBuf], values: &[&str]) -> Result<()> {
         let chart = root().join("charts/quorate");
         let chart = chart.to_string_lossy();
+        let files: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
         let mut arguments = vec!["upgrade", "--install", RELEASE, &chart, "-n", NAMESPACE, "--create-namespace"];
+        arguments.extend(files.iter().flat_map(|file| ["--values", file]));
         arguments.extend(values.iter().flat_map(|value| ["--set", value]));
         self.helm(&arguments).await?.ok().context("the chart cannot be installed")?;
         self.wait_kinds().await
+    }
+
+    /// The environment that the installed chart would give an operator in the cluster, for one that runs beside it.
+    pub async fn operator_environment(&self) -> Result<Vec<(String, String)>> {
+        let values = self.helm(&["get", "values", RELEASE, "-n", NAMESPACE, "--all", "-o", "json"]).await?.ok()?;
+        let values: Value = serde_json::from_str(&values).context("helm gave no JSON")?;
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let variables = [
+            ("QUORATE_ADMINISTRATORS", values["administrators"].to_string()),
+            ("QUORATE_MAX_SIGNAL_AGE", text(&values["maxSignalAge"])),
+            ("QUORATE_COLLECTION_LIMIT", text(&values["collections"]["limit"])),
+            ("QUORATE_EXECUTION_AUTOMATIC", text(&values["execution"]["automatic"]["enabled"])),
+            ("QUORATE_GATE_CERTIFICATE_LIFETIME", text(&values["gate"]["certificateLifetime"])),
+        ];
+        let mut environment: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let endpoints = &values["activities"]["endpoints"];
+        if endpoints.as_array().is_some_and(|endpoints| !endpoints.is_empty()) {
+            let file = self.folder().join("endpoints.yaml");
+            std::fs::write(&file, endpoints.to_string())?;
+            environment.push(("QUORATE_ENDPOINTS_FILE".to_owned(), file.to_string_lossy().into_owned()));
+        }
+        Ok(environment)
     }
 
     /// Waits until every CustomResourceDefinition is served.

@@ -7,12 +7,13 @@ mod bench;
 mod cluster;
 mod demo;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
-use cluster::{ControlPlane, Operator, OperatorOptions, Options, kept};
+use cluster::{ControlPlane, Operator, OperatorOptions, Options, kept, root};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A real control plane for trying Quorate
@@ -30,7 +31,11 @@ enum Command {
     /// Stop the control plane
     Stop,
     /// Run the control plane (unless it runs already) and the operator until Ctrl-C
-    Up,
+    Up {
+        /// A file with more values for the chart
+        #[arg(long)]
+        values: Option<PathBuf>,
+    },
     /// Write a kubeconfig for a person and print its path
     Kubeconfig {
         /// The user's name
@@ -62,7 +67,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Start => start().await,
         Command::Stop => kept::stop().await,
-        Command::Up => up().await,
+        Command::Up { values } => up(values).await,
         Command::Kubeconfig { user, groups } => kubeconfig(&user, &groups),
         Command::Demo { context } => return demo::run(context.as_deref()).await,
         Command::Bench { quick, gate_only } => bench::run(quick, gate_only).await,
@@ -92,22 +97,25 @@ fn kubeconfig(user: &str, groups: &[String]) -> Result<()> {
 }
 
 /// Runs until a signal asks to end, which may come at any moment, or until something that must run has ended.
-async fn up() -> Result<()> {
+async fn up(values: Option<PathBuf>) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Dropping what `run` holds ends what it started.
     tokio::select! {
-        failed = run() => failed,
+        failed = run(values) => failed,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
 }
 
-async fn run() -> Result<()> {
+async fn run(values: Option<PathBuf>) -> Result<()> {
     let (control_plane, started_here) = kept::running_or_start(&Options::default()).await?;
     let _forget = started_here.then(|| Forget);
-    control_plane.install_chart(&["deployment.enabled=false"]).await?;
-    let operator = Operator::spawn(&control_plane, OperatorOptions::beside_this_program()?).await?;
+    let files: Vec<_> = [root().join("tests/cluster/playground.yaml")].into_iter().chain(values).collect();
+    control_plane.install_chart_with(&files, &["deployment.enabled=false"]).await?;
+    let mut options = OperatorOptions::beside_this_program()?;
+    options.environment = control_plane.operator_environment().await?;
+    let operator = Operator::spawn(&control_plane, options).await?;
     operator.wait_ready().await?;
 
     println!("export KUBECONFIG={}", kept::admin_kubeconfig().display());

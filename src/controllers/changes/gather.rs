@@ -220,7 +220,8 @@ async fn precedent(request: &ChangeRequest, context: &Context) -> Result<Precede
     Ok(correctable(&older, request))
 }
 
-/// Whether a request may be ended for one that corrects it: of the same requester, and nothing of it carried out.
+/// Whether a request may be ended for one that corrects it: of the same requester, and nothing of it carried out. It may have been
+/// rejected before.
 pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
     let (name, status) = (older.name_any(), older.status.clone().unwrap_or_default());
     let who = |request: &ChangeRequest| {
@@ -235,13 +236,11 @@ pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
         Some(by) => return refused(format!("changerequest {name} was corrected by {by} before")),
         None => {}
     }
-    if status.completed_at.is_some() {
-        return refused(format!("changerequest {name} is complete: {}", status.summary.unwrap_or_default()));
-    }
+    // What was rejected, or could not be carried out, is corrected too: that is what a rejection asks for.
     let under_way = status.changes.iter().find(|change| {
+        let claimed = change.grant.as_ref().is_some_and(|grant| grant.claimed_at.is_some());
         change.state == ChangeState::Executed
-            || change.attempts > 0
-            || change.grant.as_ref().is_some_and(|grant| grant.claimed_at.is_some())
+            || (change.state == ChangeState::Approved && (change.attempts > 0 || claimed))
     });
     match under_way {
         Some(change) => refused(format!("change {} of changerequest {name} is carried out", change.name)),

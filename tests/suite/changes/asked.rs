@@ -196,3 +196,27 @@ async fn r57_a_corrected_request_takes_the_place_of_the_older_one() {
     assert_eq!(scene.completed(&corrected).await, [ChangeState::Executed]);
     assert!(scene.config_map("two").await.is_some() && scene.config_map("one").await.is_none());
 }
+
+#[tokio::test]
+async fn r57_what_was_rejected_is_corrected_by_another_request() {
+    let cluster = with_mutating_policy().await;
+    let scene = Scene::with_namespace(cluster, "r57-rejected").await;
+    let alice = scene.as_user("alice", &[]).await;
+    scene.may_edit(&alice).await;
+    let process = scene.gate("check", one_of("r57-rejected"), json!({})).await;
+    let mary = scene.as_user("mary", &["r57-rejected"]).await;
+    let first = alice.asks(&scene, "first", json!({"changes": [create("one")]})).await;
+    let asked = scene.asked_for(&first, "one", &process).await;
+    scene.counts(&mary.rejects(&asked).await).await;
+    assert_eq!(scene.completed(&first).await, [ChangeState::Rejected]);
+
+    let second = alice.asks(&scene, "second", json!({"supersedes": "first", "changes": [create("two")]})).await;
+    let asked = scene.asked_for(&second, "two", &process).await;
+    let status = scene.now(&first).await.status.unwrap();
+    assert_eq!(status.superseded_by.as_deref(), Some("second"));
+    scene.counts(&mary.approves(&asked).await).await;
+    assert_eq!(scene.completed(&second).await, [ChangeState::Executed]);
+    // What was carried out is no draft any more.
+    let third = alice.asks(&scene, "third", json!({"supersedes": "second", "changes": [create("three")]})).await;
+    assert_eq!(scene.completed(&third).await, [ChangeState::Rejected]);
+}

@@ -58,6 +58,34 @@ async fn attack_12_an_instance_that_pretends_to_be_for_a_change() {
     }
 }
 
+/// A request is read by whoever looks after requests: a Secret in it would be nobody's secret any more.
+#[tokio::test]
+async fn attack_42_secrets_are_not_taken_into_a_request() {
+    let cluster = with_mutating_policy().await;
+    let scene = Scene::with_namespace(cluster, "attack-42-change").await;
+    let alice = scene.as_user("alice", &[]).await;
+    let secret = |field: &str, value: Value| {
+        let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}});
+        object[field] = value;
+        json!({"name": "secret", "operation": "Create", "object": object})
+    };
+    let patch = |patch: Value| {
+        let target = json!({"apiVersion": "v1", "kind": "Secret", "name": "database"});
+        json!({"name": "secret", "operation": "Patch", "target": target, "patch": patch})
+    };
+    for change in [
+        secret("data", json!({"password": "aHVudGVyMg=="})),
+        secret("stringData", json!({"password": "hunter2"})),
+        patch(json!({"stringData": {"password": "hunter2"}})),
+        patch(json!([{"op": "add", "path": "/stringData", "value": {"password": "hunter2"}}])),
+    ] {
+        let tried = alice.tries_to_ask(&scene, "secret", json!({"changes": [create("one"), change]})).await;
+        refused_by(tried, POLICY, "the data of a Secret would be readable in the request");
+    }
+    let bare = json!({"changes": [secret("immutable", json!(true))]});
+    alice.tries_to_ask(&scene, "bare", bare).await.unwrap();
+}
+
 /// A request that waits for Mary.
 async fn waiting(scene: &Scene<'_>) -> (ChangeRequest, WorkflowInstance) {
     let alice = scene.as_user("alice", &[]).await;
