@@ -132,6 +132,10 @@ pub fn progress(request: &ChangeRequest, instance: Option<&WorkflowInstanceStatu
     if !open.is_empty() {
         return open.join(", ");
     }
+    // Opened a moment ago: who is asked first is known all the same.
+    if change.instances.len() <= 1 && instance.is_none_or(|status| status.started_at.is_none()) {
+        return first.to_owned();
+    }
     change.message.clone().filter(|message| !message.is_empty()).unwrap_or_else(|| first.to_owned())
 }
 
