@@ -375,7 +375,7 @@ fn as_written(change: &Change, place: &Place, old: Option<&Value>) -> Option<Val
 }
 
 /// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) {
     let Some(fields) = patch.as_object() else {
         *target = patch.clone();
         return;
