@@ -67,23 +67,15 @@ async fn attack_17_the_approval_of_a_certificate_request_is_held_too() {
     let gated = Gated::with(cluster, "attack-17-csr", gate).await;
     let scene = &gated.scene;
     let role = scene.unique("approver");
-    let rules = [
-        ("certificatesigningrequests/approval", "update,patch"),
-        ("certificatesigningrequests", "get,list"),
-        ("signers", "approve"),
-    ];
-    for (position, (resource, verbs)) in rules.into_iter().enumerate() {
-        let (role, verbs) = (format!("{role}-{position}"), format!("--verb={verbs}"));
-        let resource = resource.replacen("signers", "signers.certificates.k8s.io", 1);
-        let resource =
-            resource.replacen("certificatesigningrequests", "certificatesigningrequests.certificates.k8s.io", 1);
-        scene.kubectl(&["create", "clusterrole", &role, &verbs, "--resource", &resource]).await.ok().unwrap();
-        scene
-            .kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, "--user=mary"])
-            .await
-            .ok()
-            .unwrap();
-    }
+    let group = "certificates.k8s.io";
+    let rules = json!([
+        {"apiGroups": [group], "resources": ["certificatesigningrequests"], "verbs": ["get", "list"]},
+        {"apiGroups": [group], "resources": ["certificatesigningrequests/approval"], "verbs": ["update", "patch"]},
+        {"apiGroups": [group], "resources": ["signers"], "verbs": ["approve"]},
+    ]);
+    let approver = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules});
+    cluster.plane.apply(&approver.to_string()).await.unwrap().ok().unwrap();
+    scene.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, "--user=mary"]).await.ok().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
     let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, request);
