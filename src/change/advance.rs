@@ -1,5 +1,6 @@
 //! What becomes of a change request: ask the processes of each change one after the other, give the grant, see the effect, end.
 
+use super::carrier::{Carrier, Kept, carrier};
 use super::words;
 use crate::api::{
     Change, ChangeInstance, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus, Execution,
@@ -17,6 +18,9 @@ const VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// For how long the same request may come again after it was let through: the API server itself repeats calls.
 const REPEATED: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long after its claim the operator repeats a request: a little less than the gate lets it.
+const PASSES: SignedDuration = SignedDuration::from_secs(25);
 
 /// When what was let through and provably had no effect may be asked for again: no call of that request can be on its way any more.
 const TAKEN_BACK: SignedDuration = SignedDuration::from_secs(90);
@@ -147,15 +151,6 @@ pub enum Result {
         /// Whether it is worth another try.
         again: bool,
     },
-}
-
-/// Who carries a change out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mode {
-    /// The requester.
-    OnRetry,
-    /// The operator.
-    Automatic,
 }
 
 /// What is to be done. The status is written first, with the resourceVersion that the facts were read at.
@@ -447,9 +442,13 @@ impl Run<'_> {
         };
         let grant = status.grant.get_or_insert(fresh).clone();
         let status = status.clone();
-        match mode(self.facts, &change, &status) {
-            Mode::Automatic => self.repeat(position, &grant),
-            Mode::OnRetry => self.wait_for_requester(position, &grant),
+        match who(self.facts, &change, &status) {
+            // Whoever asked was faster than the operator.
+            Carrier::Operator if status.attempts == 0 && grant.claimed_at.is_some() => {
+                self.wait_for_requester(position, &grant, None);
+            }
+            Carrier::Operator => self.repeat(position, &grant),
+            Carrier::Requester(why) => self.wait_for_requester(position, &grant, why),
         }
     }
 
@@ -467,7 +466,7 @@ impl Run<'_> {
     }
 
     /// The requester repeats the request, and the gate claims the grant.
-    fn wait_for_requester(&mut self, position: usize, grant: &Grant) {
+    fn wait_for_requester(&mut self, position: usize, grant: &Grant, why: Option<&str>) {
         let now = self.facts.now;
         let name = self.change(position).name.clone();
         let Some(claimed) = grant.claimed_at.as_ref().map(|claimed| claimed.0) else {
@@ -476,8 +475,9 @@ impl Run<'_> {
                 return self.end(position, ChangeState::Expired, message);
             }
             self.wake(grant.valid_until.0);
-            self.status(position).message =
-                Some(format!("approved: the same request passes once, until {}", grant.valid_until.0));
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            let until = grant.valid_until.0;
+            self.status(position).message = Some(format!("approved: the same request passes once, until {until}{why}"));
             return;
         };
         let age = now.duration_since(claimed);
@@ -544,6 +544,23 @@ impl Run<'_> {
         let due = self.status(position).retry_at.as_ref().map(|at| at.0);
         if let Some(at) = due.filter(|at| *at > now) {
             return self.wake(at);
+        }
+        // The gate lets the same request repeat for a short time only. What is asked for after that would be held anew.
+        let passed = grant.claimed_at.as_ref().map(|claimed| claimed.0);
+        if let Some(claimed) = passed.filter(|claimed| now.duration_since(*claimed) >= PASSES) {
+            if self.facts.effects.get(&name) == Some(&Effect::Seen) {
+                if let Some(grant) = &mut self.status(position).grant {
+                    grant.used_at = Some(Time(now));
+                }
+                let message = format!("let through at {claimed}, and seen to be carried out");
+                return self.end(position, ChangeState::Executed, message);
+            }
+            let last = self.status(position).message.clone().filter(|message| message != UNDER_WAY);
+            let last = last.map(|message| format!("; {message}")).unwrap_or_default();
+            let message = format!(
+                "let through at {claimed}, but not seen to be carried out: look at the object, and ask again if need be{last}"
+            );
+            return self.end(position, ChangeState::Failed, message);
         }
         if now >= grant.valid_until.0 {
             let message = format!("the approval was valid until {}", grant.valid_until.0);
@@ -639,25 +656,18 @@ pub fn wanted(process: &PlannedProcess) -> Vec<Option<String>> {
     subjects.into_iter().map(|subject| Some(subject.clone())).collect()
 }
 
-/// Who carries a change out. What the gate held is repeated by the operator only where a process says so, the installation allows
-/// it, and the whole payload was kept.
+/// Who carries a change out: of what was written by hand the operator, unless the request says otherwise; of what the gate held as
+/// [`carrier()`] says.
 #[must_use]
-pub fn mode(facts: &Facts<'_>, change: &Change, status: &ChangeStatus) -> Mode {
-    if !facts.automatic {
-        return Mode::OnRetry;
-    }
-    let automatic = |execution: &Option<Execution>| {
-        execution.as_ref().and_then(|execution| execution.mode) == Some(ExecutionMode::Automatic)
-    };
+pub fn who(facts: &Facts<'_>, change: &Change, status: &ChangeStatus) -> Carrier {
     let Some(held) = &change.held else {
         let asked = facts.request.spec.execution.as_ref().and_then(|execution| execution.mode);
-        return if asked == Some(ExecutionMode::OnRetry) { Mode::OnRetry } else { Mode::Automatic };
+        let automatic = facts.automatic && asked != Some(ExecutionMode::OnRetry);
+        return if automatic { Carrier::Operator } else { Carrier::Requester(None) };
     };
-    let wanted = processes(change, status).iter().filter_map(|process| facts.terms.get(&process.name));
-    let wanted = wanted.into_iter().any(|terms| automatic(&terms.execution));
-    let whole = held.redact.is_empty() && (held.group.as_str(), held.resource.as_str()) != ("", "secrets");
-    let kept = held.operation == crate::api::Operation::Delete || (whole && change.object.is_some());
-    if wanted && kept { Mode::Automatic } else { Mode::OnRetry }
+    let asked = processes(change, status).iter();
+    let asked = asked.map(|process| facts.terms.get(&process.name).and_then(|terms| terms.execution.as_ref()));
+    carrier(asked, facts.automatic, &Kept { held, object: change.object.is_some() })
 }
 
 /// Ends what is open of a request that another one corrects: nothing of it is carried out any more.

@@ -98,6 +98,12 @@ pub fn happened(held: &Held, now: Option<&Value>, key: &[u8]) -> bool {
     }
 }
 
+/// Whether an object is what was asked for.
+#[must_use]
+pub fn is_asked(held: &Held, object: &Value, key: &[u8]) -> bool {
+    whole(object, held, key) == held.digest
+}
+
 /// Whether an UPDATE changes anything that means something.
 #[must_use]
 pub fn changes_something(attempt: &Attempt<'_>, ignored: &[String]) -> bool {

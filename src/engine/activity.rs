@@ -479,7 +479,8 @@ fn target(named: &Value, metadata: &Value) -> Result<Target, String> {
 }
 
 /// Whether a text can be a part of a path and nothing more.
-fn plain_name(text: &str) -> bool {
+#[must_use]
+pub fn plain_name(text: &str) -> bool {
     let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
     letters && !text.is_empty() && text.len() <= 253 && text != "." && text != ".."
 }

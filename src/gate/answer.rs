@@ -4,15 +4,13 @@
 //! written. A claim carries the resourceVersion of what was judged; who is late reads again and judges again.
 
 use super::configuration::{EXEMPT, PROBE};
-use super::judge::{CHANGE, Facts, Judgement, OBJECT_LABEL, drifted, judge, name, object_label};
+use super::judge::{CHANGE, Facts, Judgement, OBJECT_LABEL, drifted, judge, name, object_label, valid_for};
 use super::review::{Answer, Question};
 use super::{message, written};
-use crate::api::{
-    Actor, ApprovalProcess, ChangeRequest, Execution, ExecutionMode, Held, WorkflowInstance, WorkflowInstanceStatus,
-};
+use crate::api::{Actor, ApprovalProcess, ChangeRequest, Execution, Held, WorkflowInstance, WorkflowInstanceStatus};
 use crate::change::cover::covers;
 use crate::change::select::{gates, left};
-use crate::change::{Attempt, Candidate, Selection, held, payload, select};
+use crate::change::{Attempt, Candidate, Carrier, Kept, Selection, carrier, held, payload, select};
 use crate::controllers::readiness::process_faults;
 use crate::controllers::{Context, evaluate};
 use crate::engine::graph::compile;
@@ -93,6 +91,7 @@ struct Asked {
     held: Held,
     object: Option<Value>,
     execution: Execution,
+    carrier: Carrier,
     processes: Vec<String>,
     bypass: Vec<bool>,
     first: String,
@@ -218,8 +217,11 @@ fn look(
         .filter_map(|planned| candidates.iter().find(|candidate| candidate.name == planned.name))
         .map(|candidate| candidate.spec)
         .collect();
+    let kept = Kept { held: &held, object: object.is_some() };
+    let carrier = carrier(specs.iter().map(|spec| spec.execution.as_ref()), context.options.automatic, &kept);
     let asked = Asked {
-        execution: execution(specs.iter().map(|spec| spec.execution.clone().unwrap_or_default())),
+        execution: execution(specs.iter().filter_map(|spec| spec.execution.as_ref()), carrier),
+        carrier,
         processes: planned.iter().map(|planned| planned.name.clone()).collect(),
         bypass: specs.iter().map(|spec| spec.bypass.as_ref().is_some_and(|bypass| bypass.permission)).collect(),
         first: planned.first().map(|planned| first_step(context, &planned.workflow)).unwrap_or_default(),
@@ -230,14 +232,10 @@ fn look(
     (selection, Some(asked))
 }
 
-/// How a change is carried out that several processes must agree to: by itself only where all of them say so, and in the shortest
-/// of their times.
-fn execution(all: impl Iterator<Item = Execution>) -> Execution {
-    let all: Vec<Execution> = all.collect();
-    let automatic = all.iter().all(|execution| execution.mode == Some(ExecutionMode::Automatic));
-    let mode = if automatic { ExecutionMode::Automatic } else { ExecutionMode::OnRetry };
-    let shortest = all.iter().min_by_key(|execution| super::judge::valid_for(execution));
-    Execution { mode: Some(mode), valid_for: shortest.and_then(|execution| execution.valid_for.clone()) }
+/// How a change is carried out that several processes must agree to: in the shortest of their times.
+fn execution<'a>(all: impl Iterator<Item = &'a Execution>, carrier: Carrier) -> Execution {
+    let shortest = all.filter(|execution| execution.valid_for.is_some()).min_by_key(|execution| valid_for(execution));
+    Execution { mode: Some(carrier.mode()), valid_for: shortest.and_then(|execution| execution.valid_for.clone()) }
 }
 
 /// Who is asked first, as the definition says it now.
@@ -315,7 +313,7 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
             Judgement::Wait(request) => {
                 let instance = newest_instance(context, &request).await?;
                 let progress = message::progress(&request, instance.as_ref(), &asked.first);
-                return Ok(("waiting", Answer::Refuse(told(message::held(&request, &progress)))));
+                return Ok(("waiting", Answer::Refuse(told(message::held(&request, &progress, asked.carrier)))));
             }
             Judgement::Rejected(request) => {
                 return Ok(("rejected", Answer::Refuse(message::rejected(&request))));
@@ -327,7 +325,7 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
                         let warning = format!("passed without approval, on record as {}", message::pointer(&made));
                         ("bypassed", Answer::Allow(vec![warning]))
                     } else {
-                        ("held", Answer::Refuse(told(message::held(&made, &asked.first))))
+                        ("held", Answer::Refuse(told(message::held(&made, &asked.first, asked.carrier))))
                     });
                 }
                 // The same request was faster, on another connection or in another replica.

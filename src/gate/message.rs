@@ -1,9 +1,8 @@
 //! What people are told whose operation is held: where it stands, who must agree, and what to do next.
 
 use super::judge::{change_of, held_of};
-use crate::api::{
-    ApproverSummary, ChangeRequest, ChangeState, ExecutionMode, SupervisorOf, Task, TaskState, WorkflowInstanceStatus,
-};
+use crate::api::{ApproverSummary, ChangeRequest, ChangeState, SupervisorOf, Task, TaskState, WorkflowInstanceStatus};
+use crate::change::Carrier;
 use crate::engine::graph::{Graph, GraphNode, Required, Step};
 use crate::engine::source::{RoleOf, Source};
 use kube::ResourceExt as _;
@@ -20,10 +19,11 @@ pub fn pointer(request: &ChangeRequest) -> String {
 
 /// The refusal of an operation that waits for approval. `progress` says who must agree.
 #[must_use]
-pub fn held(request: &ChangeRequest, progress: &str) -> String {
-    let then = match request.spec.execution.as_ref().and_then(|execution| execution.mode) {
-        Some(ExecutionMode::Automatic) => "it is carried out once approved",
-        Some(ExecutionMode::OnRetry) | None => "the same command passes once approved",
+pub fn held(request: &ChangeRequest, progress: &str, carrier: Carrier) -> String {
+    let then = match carrier {
+        Carrier::Operator => "it is carried out once approved".to_owned(),
+        Carrier::Requester(None) => "the same command passes once approved".to_owned(),
+        Carrier::Requester(Some(why)) => format!("the same command passes once approved ({why})"),
     };
     format!("held for approval: {}, {progress}; {then}", pointer(request))
 }

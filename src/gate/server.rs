@@ -68,10 +68,20 @@ pub struct Listening {
 /// When the address cannot be listened on, or the clients' authorities cannot be read.
 pub async fn listen(gate: &Arc<Gate>, settings: &Settings) -> Result<Listening, Error> {
     let address = settings.address;
+    let config = configuration(gate.clone(), settings.client_authorities.as_deref())?;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Address { address, source })?;
+    Ok(Listening { listener, acceptor: TlsAcceptor::from(Arc::new(config)) })
+}
+
+/// What is demanded of clients: a certificate of these authorities, where there are any.
+fn configuration(
+    certificates: Arc<dyn rustls::server::ResolvesServerCert>,
+    client_authorities: Option<&std::path::Path>,
+) -> Result<rustls::ServerConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         rustls::ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let builder = match &settings.client_authorities {
+    let builder = match client_authorities {
         None => builder.with_no_client_auth(),
         Some(file) => {
             let unusable = |error: &dyn std::fmt::Display| Error::Authorities(format!("{}: {error}", file.display()));
@@ -83,10 +93,9 @@ pub async fn listen(gate: &Arc<Gate>, settings: &Settings) -> Result<Listening, 
             builder.with_client_cert_verifier(verifier.build().map_err(|error| unusable(&error))?)
         }
     };
-    let mut config = builder.with_cert_resolver(gate.clone());
+    let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Address { address, source })?;
-    Ok(Listening { listener, acceptor: TlsAcceptor::from(Arc::new(config)) })
+    Ok(config)
 }
 
 impl Listening {
@@ -159,4 +168,111 @@ async fn asked(State(context): State<Arc<Context>>, Path(token): Path<String>, b
     context.metrics.gate_seconds.observe(began.elapsed().as_secs_f64());
     let review = answer.review(&uid).to_string();
     ([(header::CONTENT_TYPE, "application/json")], review).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, configuration};
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    use rustls::RootCertStore;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rustls::server::{ClientHello, ResolvesServerCert};
+    use rustls::sign::CertifiedKey;
+    use std::path::Path;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+    struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        pem: String,
+        der: CertificateDer<'static>,
+    }
+
+    impl Authority {
+        fn new(name: &str) -> Self {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = KeyPair::generate().expect("a key");
+            let own = params.self_signed(&key).expect("signed");
+            Self { pem: own.pem(), der: own.der().clone(), issuer: Issuer::new(params, key) }
+        }
+
+        fn signs(&self, usage: ExtendedKeyUsagePurpose) -> Own {
+            let mut params = CertificateParams::new(vec!["gate.example.com".to_owned()]).expect("a name");
+            params.extended_key_usages = vec![usage];
+            let key = KeyPair::generate().expect("a key");
+            let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+            (vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        }
+
+        fn serves(&self) -> Arc<Always> {
+            let (chain, key) = self.signs(ExtendedKeyUsagePurpose::ServerAuth);
+            let provider = rustls::crypto::ring::default_provider();
+            Arc::new(Always(Arc::new(CertifiedKey::from_der(chain, key, &provider).expect("a certificate"))))
+        }
+    }
+
+    #[derive(Debug)]
+    struct Always(Arc<CertifiedKey>);
+
+    impl ResolvesServerCert for Always {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(self.0.clone())
+        }
+    }
+
+    /// Whether somebody who comes with this certificate, or none, is answered.
+    async fn is_served(server: &Authority, authorities: Option<&Path>, own: Option<Own>) -> bool {
+        let accepting = configuration(server.serves(), authorities).expect("a configuration");
+        let mut roots = RootCertStore::empty();
+        roots.add(server.der.clone()).expect("a root");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
+        let connecting = match own {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("usable"),
+            None => builder.with_no_client_auth(),
+        };
+        let (near, far) = duplex(64 * 1024);
+        let answering = async {
+            let mut stream = TlsAcceptor::from(Arc::new(accepting)).accept(far).await?;
+            stream.write_all(b"served").await?;
+            stream.shutdown().await
+        };
+        let asking = async {
+            let name = ServerName::try_from("gate.example.com").expect("a name");
+            let mut told = Vec::new();
+            if let Ok(mut stream) = TlsConnector::from(Arc::new(connecting)).connect(name, near).await {
+                stream.read_to_end(&mut told).await.ok();
+            }
+            told
+        };
+        let (answered, told) = tokio::join!(answering, asking);
+        answered.is_ok() && told == b"served"
+    }
+
+    #[tokio::test]
+    async fn who_comes_without_the_certificate_that_is_demanded_is_turned_away() {
+        let [server, clients, others] = ["server", "clients", "others"].map(Authority::new);
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &clients.pem).expect("written");
+        let demanded = Some(file.path());
+        let client = |authority: &Authority| Some(authority.signs(ExtendedKeyUsagePurpose::ClientAuth));
+        assert!(is_served(&server, None, None).await, "nothing is demanded");
+        assert!(!is_served(&server, demanded, None).await, "none");
+        assert!(!is_served(&server, demanded, client(&others)).await, "one of somebody else");
+        assert!(is_served(&server, demanded, client(&clients)).await, "the right one");
+    }
+
+    #[test]
+    fn authorities_that_cannot_be_read_are_named() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let refused = configuration(Authority::new("server").serves(), Some(file.path()));
+        let Err(Error::Authorities(why)) = refused else { panic!("an empty file has no authority: {refused:?}") };
+        assert!(why.contains(&file.path().display().to_string()), "{why}");
+    }
 }

@@ -2,7 +2,7 @@
 //! requester, once.
 
 use super::answer::Error;
-use super::judge::REPEATED;
+use super::judge::{REPEATED, same_person};
 use crate::api::{Actor, ChangeRequest, ChangeState, ChangeStatus, Held};
 use crate::controllers::Context;
 use jiff::Timestamp;
@@ -33,13 +33,9 @@ pub(super) async fn passes(
             Api::namespaced(context.client.clone(), &known.namespace().unwrap_or_default());
         let found = requests.get_opt(&known.name_any()).await;
         let found = found.map_err(|source| Error::Api { what: "its change request", source })?;
-        let Some(mut request) = found.filter(|request| {
-            request
-                .spec
-                .requester
-                .as_ref()
-                .is_some_and(|asked| (&asked.username, &asked.uid) == (&user.username, &user.uid))
-        }) else {
+        let Some(mut request) =
+            found.filter(|request| request.spec.requester.as_ref().is_some_and(|asked| same_person(asked, user)))
+        else {
             continue;
         };
         let now = context.clock.now();

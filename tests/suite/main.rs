@@ -77,12 +77,14 @@ impl Cluster {
 }
 
 /// What lets the operator carry changes out, as values of the chart.
-const AUTOMATIC: [&str; 5] = [
+const AUTOMATIC: [&str; 7] = [
     "execution.automatic.enabled=true",
     "execution.automatic.resources[0].apiGroups[0]=",
     "execution.automatic.resources[0].resources[0]=configmaps",
     "execution.automatic.resources[1].apiGroups[0]=rbac.authorization.k8s.io",
     "execution.automatic.resources[1].resources[0]=rolebindings",
+    "execution.automatic.resources[2].apiGroups[0]=quorate.dev",
+    "execution.automatic.resources[2].resources[0]=businessroles",
 ];
 
 /// Requesting certificates is everybody's right here.

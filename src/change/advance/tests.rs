@@ -1,7 +1,7 @@
 //! What becomes of a change request, by facts alone: what the gate held, who carries it out, what is seen of it.
 
 use super::{
-    Effect, Facts, Mode, Plan, Precedent, Request, Result, Seen, Terms, advance, instance_name, mode, supersede,
+    Carrier, Effect, Facts, Plan, Precedent, Request, Result, Seen, Terms, advance, instance_name, supersede, who,
 };
 use crate::api::{
     Actor, Change, ChangeOperation, ChangeRequestSpec, ChangeRequestStatus, ChangeState, Execution, ExecutionMode,
@@ -227,17 +227,51 @@ fn the_shortest_time_counts() {
 fn what_is_held_is_carried_out_by_the_operator_only_where_everything_allows_it() {
     let mut story = Story::approved(Operation::Delete);
     let automatic = Execution { mode: Some(ExecutionMode::Automatic), ..Execution::default() };
-    let who = |story: &Story| story.facts(120, |facts| mode(facts, &story.spec.changes[0], &story.status.changes[0]));
-    story.terms.insert("check".to_owned(), Terms { execution: Some(automatic) });
-    assert_eq!(who(&story), Mode::OnRetry, "the installation does not");
+    let carrier =
+        |story: &Story| story.facts(120, |facts| who(facts, &story.spec.changes[0], &story.status.changes[0]));
     story.automatic = true;
-    assert_eq!(who(&story), Mode::Automatic);
-    story.spec.changes[0].held.as_mut().expect("held").operation = Operation::Update;
-    assert_eq!(who(&story), Mode::OnRetry, "the object was not kept");
+    assert_eq!(carrier(&story), Carrier::Requester(None), "its process says nothing");
+    story.terms.insert("check".to_owned(), Terms { execution: Some(automatic) });
+    assert_eq!(carrier(&story), Carrier::Operator);
+    story.automatic = false;
+    let why = match carrier(&story) {
+        Carrier::Requester(Some(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    story.at(120);
+    let told = story.status.changes[0].message.clone().unwrap_or_default();
+    assert!(told.contains("the same request passes once") && told.contains(why), "{told}");
+}
+
+#[test]
+fn whoever_asked_may_be_faster_than_the_operator() {
+    let mut story = Story::approved(Operation::Create);
+    let automatic = Execution { mode: Some(ExecutionMode::Automatic), ..Execution::default() };
+    story.terms.insert("check".to_owned(), Terms { execution: Some(automatic) });
     story.spec.changes[0].object = Some(serde_json::json!({"data": {}}));
-    assert_eq!(who(&story), Mode::Automatic);
-    story.spec.changes[0].held.as_mut().expect("held").redact.push("/data".to_owned());
-    assert_eq!(who(&story), Mode::OnRetry, "a part of it was not kept");
+    story.at(120);
+    story.status.changes[0].grant.as_mut().expect("granted").claimed_at = Some(Time(at(121)));
+    story.automatic = true;
+    assert_eq!(story.at(122).carry_out, [], "it has passed");
+    story.effect = Some(Effect::Seen);
+    story.at(123);
+    assert_eq!(story.status.changes[0].state, ChangeState::Executed);
+}
+
+#[test]
+fn what_passed_and_was_not_told_is_not_asked_for_anew() {
+    for (effect, state) in [(Effect::Seen, ChangeState::Executed), (Effect::Missing, ChangeState::Failed)] {
+        let mut story = Story::approved(Operation::Delete);
+        let automatic = Execution { mode: Some(ExecutionMode::Automatic), ..Execution::default() };
+        story.terms.insert("check".to_owned(), Terms { execution: Some(automatic) });
+        story.automatic = true;
+        assert_eq!(story.at(120).carry_out.len(), 1);
+        // The gate has let it through, and then the operator was gone.
+        story.status.changes[0].grant.as_mut().expect("granted").claimed_at = Some(Time(at(121)));
+        story.effect = Some(effect);
+        assert_eq!(story.at(181).carry_out, [], "the gate would hold it again");
+        assert_eq!(story.status.changes[0].state, state);
+    }
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use super::execute::{self, Call, JSON, JSON_PATCH, MERGE_PATCH, told};
 use super::gather::correctable;
 use super::look::{self, Place};
-use super::{Error, Known};
+use super::{Error, Known, digest_key};
 use crate::api::{
-    Change, ChangeOperation, ChangeRef, ChangeRequest, ChangeRequestStatus, NameRef, Operation, WorkflowInstance,
-    WorkflowInstanceSpec,
+    Actor, Change, ChangeOperation, ChangeRef, ChangeRequest, ChangeRequestStatus, Held, NameRef, Operation,
+    WorkflowInstance, WorkflowInstanceSpec,
 };
 use crate::change::advance::{Attempt, Opening, Precedent, Result as Carried, state_of, supersede};
+use crate::change::payload;
 use crate::controllers::{Context, pending};
 use http::Method;
 use kube::api::{ObjectMeta, PostParams};
@@ -159,16 +160,18 @@ async fn carry(
         (known.and_then(|known| known.held.as_ref()), known.is_some_and(|known| known.attempts > 1));
     let (place, call) = if let Some(held) = &change.held {
         let place = Place::held(held);
-        let call = repeated(change, &place);
-        (place, call)
+        match repeated(change, held, &place, requester, context).await {
+            Ok(Ok(call)) => (place, call),
+            Ok(Err(why)) => return refused(why),
+            Err(error) => return Ok(Carried::Refused { message: told(&error), again: execute::is_passing(&error) }),
+        }
     } else {
         let place = match look::place(change, request, context).await? {
             Ok(place) => place,
             Err(why) => return refused(why),
         };
         let current = if change.operation == ChangeOperation::Update {
-            let read = Call { method: Method::GET, path: place.path(false), content_type: JSON, body: Value::Null };
-            match execute::send(&read, requester, false, context).await {
+            match read(&place, requester, context).await {
                 Ok(current) => Some(current),
                 Err(error) => {
                     return Ok(Carried::Refused { message: told(&error), again: execute::is_passing(&error) });
@@ -201,6 +204,12 @@ async fn carry(
         Err(kube::Error::Api(answer)) if answer.is_not_found() && again && call.method == Method::DELETE => {
             Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
         }
+        Err(kube::Error::Api(answer))
+            if (answer.is_already_exists() || answer.is_not_found() || answer.is_conflict())
+                && is_there(change, &place, requester, context).await =>
+        {
+            Ok(Carried::Done("it is there as it was asked for".to_owned()))
+        }
         Err(error) => {
             let written_out =
                 change.object.as_ref().is_some_and(|object| !object["metadata"]["resourceVersion"].is_null());
@@ -215,28 +224,65 @@ async fn carry(
     }
 }
 
-/// What the gate held, again.
-fn repeated(change: &Change, place: &Place) -> Call {
-    let held = change.held.clone().unwrap_or_default();
+/// What the gate held, again; else why that would be something else by now, for people. The gate would hold it anew.
+async fn repeated(
+    change: &Change,
+    held: &Held,
+    place: &Place,
+    requester: &Actor,
+    context: &Context,
+) -> kube::Result<Result<Call, String>> {
     let object = change.object.clone().unwrap_or_default();
-    match held.operation {
+    Ok(Ok(match held.operation {
         Operation::Create => Call { method: Method::POST, path: place.path(true), content_type: JSON, body: object },
         Operation::Update => {
-            let patch = execute::difference(&held.old_object.unwrap_or_default(), &object);
+            let mut patch = execute::difference(held.old_object.as_ref().unwrap_or(&Value::Null), &object);
+            match read(place, requester, context).await {
+                Ok(current) => {
+                    let mut result = current.clone();
+                    look::merge(&mut result, &patch);
+                    if !payload::is_asked(held, &result, &digest_key(context)) {
+                        return Ok(Err(format!(
+                            "{} {} has changed since this was asked for, and is left as it is: ask again",
+                            held.kind, held.name
+                        )));
+                    }
+                    // Whatever changes it from now on makes this a conflict, and it is looked at again.
+                    patch["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+                }
+                // Who may change it need not be able to read it: the gate judges what it comes to.
+                Err(kube::Error::Api(status)) if status.is_forbidden() => {}
+                Err(error) => return Err(error),
+            }
             Call { method: Method::PATCH, path: place.path(false), content_type: MERGE_PATCH, body: patch }
         }
         Operation::Delete => {
             let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": held.base}});
             Call { method: Method::DELETE, path: place.path(false), content_type: JSON, body }
         }
+    }))
+}
+
+/// Reads an object as the requester.
+async fn read(place: &Place, requester: &Actor, context: &Context) -> kube::Result<Value> {
+    let read = Call { method: Method::GET, path: place.path(false), content_type: JSON, body: Value::Null };
+    execute::send(&read, requester, false, context).await
+}
+
+/// Whether what the gate held is there although it was refused: whoever asked may have been faster.
+async fn is_there(change: &Change, place: &Place, requester: &Actor, context: &Context) -> bool {
+    let Some(held) = change.held.as_ref().filter(|held| !held.generated_name) else { return false };
+    match read(place, requester, context).await {
+        Ok(now) => payload::happened(held, Some(&now), &digest_key(context)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => payload::happened(held, None, &digest_key(context)),
+        Err(_) => false,
     }
 }
 
 /// Whether an object that is there was made by an attempt of this operator whose answer was lost.
 async fn is_own(place: &Place, request: &ChangeRequest, context: &Context) -> Result<bool, Error> {
     let Some(requester) = &request.spec.requester else { return Ok(false) };
-    let read = Call { method: Method::GET, path: place.path(false), content_type: JSON, body: Value::Null };
-    let Ok(object) = execute::send(&read, requester, false, context).await else { return Ok(false) };
+    let Ok(object) = read(place, requester, context).await else { return Ok(false) };
     let managers = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let managed = managers.iter().any(|manager| manager["manager"] == execute::MANAGER);
     let made = object["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());

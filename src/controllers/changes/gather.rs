@@ -213,15 +213,17 @@ async fn precedent(request: &ChangeRequest, context: &Context) -> Result<Precede
     let namespace = request.namespace().unwrap_or_default();
     let api: Api<ChangeRequest> = Api::namespaced(context.client.clone(), &namespace);
     let found = api.get_opt(name).await.map_err(|source| Error::Api { name: name.clone(), source })?;
-    let Some(older) = found else {
-        let why = format!("spec.supersedes: there is no changerequest {name} in {namespace}");
-        return Ok(Precedent::Refused(why));
-    };
-    Ok(correctable(&older, request))
+    let precedent = found.map_or_else(
+        || Precedent::Refused(format!("spec.supersedes: there is no changerequest {name} in {namespace}")),
+        |older| correctable(&older, request),
+    );
+    // The gate names what was rejected before for the record: whoever is held now did not write that, and is asked about all the same.
+    let gated = request.spec.changes.iter().any(|change| change.held.is_some());
+    Ok(if gated && matches!(precedent, Precedent::Refused(_)) { Precedent::None } else { precedent })
 }
 
-/// Whether a request may be ended for one that corrects it: of the same requester, and nothing of it carried out. It may have been
-/// rejected before.
+/// Whether a request may be ended for one that corrects it: of the same requester, and nothing of it carried out. One that was
+/// rejected has ended already, and is only told what corrects it.
 pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
     let (name, status) = (older.name_any(), older.status.clone().unwrap_or_default());
     let who = |request: &ChangeRequest| {
@@ -231,12 +233,14 @@ pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
     if who(older) != who(newer) {
         return refused(format!("changerequest {name} was made by somebody else"));
     }
+    let done = status.completed_at.is_some();
     match &status.superseded_by {
         Some(by) if *by == newer.name_any() => return Precedent::Ended,
+        // What was refused may be corrected in more than one way: there is nothing to end.
+        Some(_) if done => {}
         Some(by) => return refused(format!("changerequest {name} was corrected by {by} before")),
         None => {}
     }
-    // What was rejected, or could not be carried out, is corrected too: that is what a rejection asks for.
     let under_way = status.changes.iter().find(|change| {
         let claimed = change.grant.as_ref().is_some_and(|grant| grant.claimed_at.is_some());
         change.state == ChangeState::Executed
@@ -244,6 +248,37 @@ pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
     });
     match under_way {
         Some(change) => refused(format!("change {} of changerequest {name} is carried out", change.name)),
+        None if done && status.superseded_by.is_some() => Precedent::Ended,
         None => Precedent::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Precedent, correctable};
+    use crate::api::{ChangeRequest, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    fn ended(state: ChangeState, superseded_by: Option<&str>) -> ChangeRequest {
+        let change = ChangeStatus { name: "operation".to_owned(), state, ..ChangeStatus::default() };
+        let mut request = ChangeRequest::new("older", ChangeRequestSpec::default());
+        request.status = Some(ChangeRequestStatus {
+            changes: vec![change],
+            superseded_by: superseded_by.map(str::to_owned),
+            completed_at: Some(Time(Timestamp::UNIX_EPOCH)),
+            ..ChangeRequestStatus::default()
+        });
+        request
+    }
+
+    #[test]
+    fn r57_what_was_rejected_can_be_corrected_and_what_was_carried_out_cannot() {
+        let newer = ChangeRequest::new("newer", ChangeRequestSpec::default());
+        assert_eq!(correctable(&ended(ChangeState::Rejected, None), &newer), Precedent::Open);
+        for by in ["newer", "another"] {
+            assert_eq!(correctable(&ended(ChangeState::Rejected, Some(by)), &newer), Precedent::Ended);
+        }
+        assert!(matches!(correctable(&ended(ChangeState::Executed, None), &newer), Precedent::Refused(_)));
     }
 }

@@ -10,6 +10,7 @@ use crate::change::advance::{Found, Look};
 use crate::change::{Attempt, Candidate, Selection, held, select};
 use crate::controllers::readiness::process_faults;
 use crate::controllers::{Context, evaluate};
+use crate::engine::activity::plain_name;
 use http::Method;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
@@ -167,6 +168,15 @@ pub async fn place(
     if name.is_empty() && !generates {
         return Ok(Err(format!("{at}.metadata.name is missing")));
     }
+    // They become parts of a path that is asked for with rights that the requester may not have.
+    let parts = [("kind", &kind), ("namespace", &namespace), ("name", &name)];
+    let odd = parts.into_iter().find(|(_, text)| !text.is_empty() && !plain_name(text));
+    if let Some((field, text)) = odd {
+        return Ok(Err(format!("{at}: {field} {text:?} is no such name")));
+    }
+    if api_version.split('/').count() > 2 || !api_version.split('/').all(plain_name) {
+        return Ok(Err(format!("{at}.apiVersion {api_version:?} is no such as v1 or apps/v1")));
+    }
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let unknown = || Ok(Err(format!("the API server knows no {kind} of {api_version}")));
     let (resource, capabilities) =
@@ -181,6 +191,15 @@ pub async fn place(
         Scope::Namespaced if namespace.is_empty() => request.namespace(),
         Scope::Namespaced => Some(namespace),
     };
+    // Whoever administers a namespace administers what is approved in it: for its own objects alone.
+    let home = &context.options.namespace;
+    if request.namespace().as_ref() != Some(home) && namespace != request.namespace() {
+        let place = namespace.map_or_else(|| "outside of namespaces".to_owned(), |namespace| format!("in {namespace}"));
+        let own = request.namespace().unwrap_or_default();
+        return Ok(Err(format!(
+            "{at} is {place}, and this request in {own}: ask in the namespace of the object, or in {home} for what is outside of namespaces or in several"
+        )));
+    }
     Ok(Ok(Place { resource, namespace, name, subresource: String::new() }))
 }
 
@@ -375,7 +394,7 @@ fn as_written(change: &Change, place: &Place, old: Option<&Value>) -> Option<Val
 }
 
 /// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) {
     let Some(fields) = patch.as_object() else {
         *target = patch.clone();
         return;

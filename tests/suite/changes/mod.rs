@@ -147,6 +147,6 @@ fn create(name: &str) -> Value {
 }
 
 /// One step: whoever is of that group.
-fn one_of(group: &str) -> Value {
+pub fn one_of(group: &str) -> Value {
     json!([{"name": "check", "approval": {"approvers": [{"group": group}]}}])
 }

@@ -34,7 +34,7 @@ async fn attack_16_another_version_of_the_gated_kind_is_held_too() {
 }
 
 #[tokio::test]
-async fn attack_17_eviction_and_approval_are_held_too() {
+async fn attack_17_eviction_is_held_too() {
     let cluster = crate::with_mutating_policy().await;
     let gate = json!({"operations": ["DELETE"], "resources": [{"apiGroups": [""], "resources": ["pods"]}]});
     let gated = Gated::with(cluster, "attack-17", gate).await;
@@ -54,6 +54,44 @@ async fn attack_17_eviction_and_approval_are_held_too() {
     let evicted = mary.client.request::<Value>(evict).await;
     refused_by(evicted, "gate.quorate.dev", "held for approval");
     is_held(&gated.kubectl_as("mary", &["delete", "pod", "web", "--wait=false"], &json!(null)).await);
+}
+
+#[tokio::test]
+async fn attack_17_the_approval_of_a_certificate_request_is_held_too() {
+    let cluster = crate::with_mutating_policy().await;
+    let name = format!("attack-17-{}", std::process::id());
+    let condition = json!({"name": "own", "expression": format!("request.name == '{name}'")});
+    let resources = json!([{"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"]}]);
+    let gate =
+        json!({"operations": ["UPDATE"], "resources": resources, "matchConditions": [condition], "namespaces": null});
+    let gated = Gated::with(cluster, "attack-17-csr", gate).await;
+    let scene = &gated.scene;
+    let role = scene.unique("approver");
+    let group = "certificates.k8s.io";
+    let rules = json!([
+        {"apiGroups": [group], "resources": ["certificatesigningrequests"], "verbs": ["get", "list"]},
+        {"apiGroups": [group], "resources": ["certificatesigningrequests/approval"], "verbs": ["update", "patch"]},
+        {"apiGroups": [group], "resources": ["signers"], "verbs": ["approve"]},
+    ]);
+    let approver = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules});
+    cluster.plane.apply(&approver.to_string()).await.unwrap().ok().unwrap();
+    scene.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, "--user=mary"]).await.ok().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, request);
+    let made = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name},
+        "spec": {"request": encoded, "signerName": "example.com/attack-17", "usages": ["client auth"]}});
+    gated.kubectl_as("john", &["create", "-f", "-"], &made).await.ok().unwrap();
+    let approve = ["certificate", "approve", &name];
+    is_held(&gated.kubectl_as("mary", &approve, &json!(null)).await);
+    let output = scene.kubectl(&["get", "csr", &name, "-o", "jsonpath={.status.conditions}"]).await.ok().unwrap();
+    assert_eq!(output, "", "it is not approved");
+    let operators = Scene::within(cluster, OPERATOR_NAMESPACE).await;
+    let all = operators.admin.sees::<ChangeRequest>().list(&ListParams::default()).await.unwrap().items;
+    let request = all.into_iter().find(|request| held_of(request).name == name).unwrap();
+    assert_eq!(held_of(&request).subresource, "approval");
+    Gated { scene: operators, process: gated.process.clone() }.is_approved(&request).await;
+    gated.kubectl_as("mary", &approve, &json!(null)).await.ok().unwrap();
 }
 
 #[tokio::test]

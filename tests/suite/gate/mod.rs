@@ -2,14 +2,20 @@
 //!
 //! - [`ways`]: every way of changing something is held, once, and a dry run changes nothing
 //! - [`attacks`]: 14–17, 20, 22, 24, 37, 42, 43, ways around the gate
+//! - [`carried`]: what the operator carries out itself; two operators; service accounts
+//! - [`phases`]: several processes, before and after; one instance per subject
+//! - [`glass`]: break-glass
 //! - [`away`]: 25, an operator that is down, slow or not trusted, and certificates that are renewed
 //! - [`crowd`]: many people at the same time
 //! - [`granted`]: 27, what was approved passes once, and nothing else
 
 mod attacks;
 mod away;
+mod carried;
 mod crowd;
+mod glass;
 mod granted;
+mod phases;
 mod ways;
 
 use crate::cluster::Output;
@@ -53,6 +59,8 @@ impl<'a> Gated<'a> {
         scene.ready(&definition, "True").await;
         if gate.get("namespaces").is_none() {
             gate["namespaces"] = json!({"names": [scene.namespace]});
+        } else if gate["namespaces"].is_null() {
+            gate.as_object_mut().unwrap().remove("namespaces");
         }
         let mut spec = json!({"event": {"gate": gate}, "workflowRef": {"name": definition.name_any()}});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
