@@ -256,7 +256,7 @@ impl Run<'_> {
 
     /// Whether anything new may be asked for: it is proven who asks, and what this corrects has been ended.
     fn may_begin(&mut self) -> bool {
-        let unproven = "the admission policy that proves the requester was not provably in force when this was created; create it again";
+        let unproven = "the admission policy that proves the requester was not provably in force when this was created; it is to be asked for again";
         let refused = match self.facts.proof {
             Proof::Broken(why) => {
                 let message = format!("goes on as soon as its requester can be proven: {why}");
@@ -277,8 +277,14 @@ impl Run<'_> {
             },
         };
         let Some(why) = refused else { return true };
-        for position in 0..self.plan.status.changes.len() {
-            if self.plan.status.changes[position].state == ChangeState::Pending {
+        for position in 0..self.facts.request.spec.changes.len() {
+            if self.status(position).state != ChangeState::Pending {
+                continue;
+            }
+            // Nobody rejected what the gate holds: the same command asks again.
+            if self.change(position).held.is_some() {
+                self.end(position, ChangeState::Cancelled, format!("{why}: send the same command again"));
+            } else {
                 self.end(position, ChangeState::Rejected, why.clone());
             }
         }
@@ -627,7 +633,11 @@ impl Run<'_> {
                 continue;
             }
             let warning = matches!(change.state, ChangeState::Expired | ChangeState::Cancelled | ChangeState::Failed);
-            let told = change.message.as_deref().unwrap_or_default();
+            // What was commented with a rejection is for the requester, and Events are read by more people.
+            let told = match change.state {
+                ChangeState::Rejected => "rejected; the status of the request says why",
+                _ => change.message.as_deref().unwrap_or_default(),
+            };
             let message = format!("change {}: {told}", change.name);
             self.plan.notes.push(Note { warning, reason: words::state(change.state), message });
         }

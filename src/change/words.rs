@@ -77,7 +77,9 @@ pub(super) fn describe(facts: &Facts<'_>, status: &mut ChangeRequestStatus, stal
     let mut notes: Vec<Note> =
         news.map(|stall| Note { warning: true, reason: stall.reason, message: message.clone() }).into_iter().collect();
     if done && status.changes.len() > 1 {
-        notes.push(Note { warning: failed, reason: "Completed", message: message.clone() });
+        // Events are read by more people than the request is: they do not say what somebody commented.
+        let message = status.summary.clone().unwrap_or_default();
+        notes.push(Note { warning: failed, reason: "Completed", message });
     }
     for (type_, status_, reason) in [
         ("Completed", completed.0, completed.1),

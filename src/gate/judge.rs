@@ -172,8 +172,14 @@ fn is_for(request: &ChangeRequest, facts: &Facts<'_>) -> bool {
             same_object(held, facts.held)
                 && (&held.digest, &held.base, &held.bypass_reason)
                     == (&facts.held.digest, &facts.held.base, &facts.held.bypass_reason)
+                && asked_all(held, facts.held)
         })
         && request.meta().deletion_timestamp.is_none()
+}
+
+/// Whether every process that must agree now was among those that were asked then (rule 18).
+fn asked_all(then: &Held, now: &Held) -> bool {
+    now.processes.iter().all(|process| then.processes.iter().any(|asked| asked.name == process.name))
 }
 
 fn is_requester(request: &ChangeRequest, requester: &Actor) -> bool {

@@ -139,6 +139,16 @@ fn the_newest_request_that_is_alive_decides() {
 }
 
 #[test]
+fn attack_27_a_grant_is_no_use_for_a_process_that_was_never_asked() {
+    let granted = in_state(opened(&mary(), &held(), &[], 0), ChangeState::Approved, grant(3600, None, None), 0);
+    let known = [granted];
+    let more = PlannedProcess { name: "stricter".to_owned(), ..PlannedProcess::default() };
+    let processes = held().processes.into_iter().chain([more]).collect();
+    assert_eq!(word(&judged(&mary(), &Held { processes, ..held() }, &known, 1)), "open 2");
+    assert_eq!(word(&judged(&mary(), &Held { processes: Vec::new(), ..held() }, &known, 1)), "claim");
+}
+
+#[test]
 fn attack_27_a_grant_is_for_one_requester_one_payload_and_one_base() {
     let granted = in_state(opened(&mary(), &held(), &[], 0), ChangeState::Approved, grant(3600, None, None), 0);
     let known = [granted];

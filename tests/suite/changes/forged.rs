@@ -86,6 +86,36 @@ async fn attack_42_secrets_are_not_taken_into_a_request() {
     alice.tries_to_ask(&scene, "bare", bare).await.unwrap();
 }
 
+/// What a requester writes becomes part of a path that the operator asks for.
+#[tokio::test]
+async fn attack_12_names_that_lead_elsewhere_are_refused() {
+    let cluster = with_mutating_policy().await;
+    let scene = Scene::with_namespace(cluster, "attack-12-names").await;
+    let target = |kind: &str, namespace: Option<&str>, name: &str| {
+        let mut target = json!({"apiVersion": "v1", "kind": kind, "name": name});
+        target["namespace"] = json!(namespace.unwrap_or(&scene.namespace));
+        json!({"name": "one", "operation": "Patch", "target": target, "patch": {"metadata": {"labels": {"a": "b"}}}})
+    };
+    for (number, (change, why)) in [
+        (target("Namespace", None, "quorate-system/secrets/quorate-gate"), "is no such name"),
+        (target("ConfigMap", Some("quorate-system/secrets/quorate-gate?"), "one"), "is no such name"),
+        (target("ConfigMap", Some("default"), "one"), "ask in the namespace of the object"),
+        (target("Namespace", None, "default"), "ask in the namespace of the object"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("elsewhere-{number}");
+        let spec = json!({"execution": {"mode": "OnRetry"}, "changes": [change]});
+        let request = scene.admin.clone().asks(&scene, &name, spec).await;
+        assert_eq!(scene.completed(&request).await, [ChangeState::Rejected]);
+        let told = scene.tells(&request, "Completed", "True", "Rejected").await;
+        assert!(told.contains(why), "{told}");
+        let status = scene.now(&request).await.status.unwrap();
+        assert!(status.changes[0].held.is_none() && status.changes[0].object.is_none(), "{status:?}");
+    }
+}
+
 /// A request that waits for Mary.
 async fn waiting(scene: &Scene<'_>) -> (ChangeRequest, WorkflowInstance) {
     let alice = scene.as_user("alice", &[]).await;
