@@ -190,6 +190,13 @@ fn strip(object: &Value, held: &Held) -> Value {
     if held.ignore.iter().any(|pointer| pointer == "/status") {
         remove(&mut object, "/status");
     }
+    if held.subresource == "approval" {
+        // Whoever approves writes the time of it, another one at each attempt.
+        for condition in object.pointer_mut("/status/conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+            remove(condition, "/lastUpdateTime");
+            remove(condition, "/lastTransitionTime");
+        }
+    }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, _| !SERVER_SET.contains(&name.as_str()));
         if held.generated_name {

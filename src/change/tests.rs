@@ -482,3 +482,16 @@ fn gates_are_those_of_the_processes_that_are_asked() {
     let found = gates(&candidates, &planned);
     assert!(found.len() == 1 && found[0].operations == [Operation::Update]);
 }
+
+#[test]
+fn attack_17_the_time_of_an_approval_is_no_part_of_it() {
+    let gate = gate(&["UPDATE"], json!({}));
+    let digest = |reason: &str, time: &str| {
+        let condition = json!({"type": "Approved", "status": "True", "reason": reason, "lastUpdateTime": time});
+        let new = json!({"metadata": {"name": "web"}, "status": {"conditions": [condition]}});
+        let asked = Asked::update(json!({"metadata": {"name": "web"}, "status": {}}), new);
+        held_of(&gate, &asked.on("certificates.k8s.io", "certificatesigningrequests", "approval")).0.digest
+    };
+    assert_eq!(digest("one", "2030-01-01T00:00:00Z"), digest("one", "2030-01-01T00:00:09Z"));
+    assert_ne!(digest("one", "2030-01-01T00:00:00Z"), digest("another", "2030-01-01T00:00:00Z"));
+}

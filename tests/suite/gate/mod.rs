@@ -4,7 +4,7 @@
 //! - [`attacks`]: 14–17, 20, 22, 24, 37, 42, 43, ways around the gate
 //! - [`carried`]: what the operator carries out itself; two operators; service accounts
 //! - [`phases`]: several processes, before and after; one instance per subject
-//! - [`glass`]: break-glass
+//! - [`glass`]: what passes without approval, with a reason
 //! - [`away`]: 25, an operator that is down, slow or not trusted, and certificates that are renewed
 //! - [`crowd`]: many people at the same time
 //! - [`granted`]: 27, what was approved passes once, and nothing else
