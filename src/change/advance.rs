@@ -3,7 +3,7 @@
 use super::carrier::{Carrier, Kept, carrier};
 use super::words;
 use crate::api::{
-    Change, ChangeInstance, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus, Execution,
+    Change, ChangeInstance, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus, Difference, Execution,
     ExecutionMode, Grant, Held, InstancePer, Outcome, PlannedProcess,
 };
 use crate::engine::{Note, Proof};
@@ -30,6 +30,13 @@ const ATTEMPT: SignedDuration = SignedDuration::from_secs(60);
 
 /// How often it is tried to carry a change out.
 const ATTEMPTS: u32 = 8;
+
+/// How much room there is for copies of objects and for differences in one status, in bytes. The server keeps a record of every field
+/// beside them, which may be larger than they are.
+const COPIES: usize = 256 * 1024;
+
+/// The same together with the spec.
+const WHOLE: usize = 1024 * 1024;
 
 /// What the status says between an attempt and the record of what came of it.
 const UNDER_WAY: &str = "being carried out";
@@ -338,7 +345,8 @@ impl Run<'_> {
                         self.stall.get_or_insert(Stall { reason: "AutomaticOff", message });
                         return;
                     }
-                    let found = found.clone();
+                    let mut found = found.clone();
+                    self.leave_out(&mut found);
                     let status = self.status(position);
                     status.digest = found.held.as_ref().map(|held| held.digest.clone());
                     status.processes = found.processes;
@@ -354,6 +362,39 @@ impl Run<'_> {
             self.approve(position, "no process asks for an approval of this".to_owned());
         } else {
             status.state = ChangeState::InApproval;
+        }
+    }
+
+    /// Leaves out of what was found for what the status has no room: it must never outgrow the store. The digest stays.
+    fn leave_out(&self, found: &mut Found) {
+        let size = |value: Option<&Value>| value.map_or(0, |value| value.to_string().len());
+        let told = |held: &Held| -> usize {
+            let lengths = held.differences.iter().map(|one| {
+                64 + one.path.len() + one.from.as_ref().map_or(0, String::len) + one.to.as_ref().map_or(0, String::len)
+            });
+            lengths.sum()
+        };
+        let used = self.plan.status.changes.iter().map(|change| {
+            let held = change.held.as_ref();
+            let old = held.and_then(|held| held.old_object.as_ref());
+            size(change.object.as_ref()) + size(old) + held.map_or(0, told)
+        });
+        let spec = serde_json::to_vec(self.facts.request.spec).map_or(usize::MAX, |text| text.len());
+        let mut room = COPIES.min(WHOLE.saturating_sub(spec)).saturating_sub(used.sum());
+        let mut fits = |size: usize| {
+            let fits = size <= room;
+            room -= if fits { size } else { 0 };
+            fits
+        };
+        if let Some(held) = &mut found.held
+            && !fits(told(held))
+        {
+            let to = Some("what changes has no room here; look at the object".to_owned());
+            held.differences = vec![Difference { path: String::new(), from: None, to }];
+        }
+        found.object = found.object.take().filter(|object| fits(size(Some(object))));
+        if let Some(held) = &mut found.held {
+            held.old_object = held.old_object.take().filter(|old| fits(size(Some(old))));
         }
     }
 

@@ -15,15 +15,40 @@ const PATH: usize = 1024;
 /// How long all of them together may be, in bytes.
 const TOTAL: usize = 16 * 1024;
 
-/// An object with the values at these pointers replaced. Keys and the lengths of lists stay.
+/// An object with the values at these pointers replaced, where a segment `*` stands for every item of a list and every field. Keys
+/// and the lengths of lists stay.
 #[must_use]
 pub fn redact(mut object: Value, pointers: &[String]) -> Value {
     for pointer in pointers {
-        if let Some(found) = object.pointer_mut(pointer) {
-            blank(found);
-        }
+        let segments: Vec<String> =
+            pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect();
+        blank_at(&mut object, &segments);
     }
     object
+}
+
+fn blank_at(value: &mut Value, segments: &[String]) {
+    let Some((segment, rest)) = segments.split_first() else { return blank(value) };
+    match value {
+        Value::Object(fields) if segment == "*" => fields.values_mut().for_each(|field| blank_at(field, rest)),
+        Value::Array(items) if segment == "*" => items.iter_mut().for_each(|item| blank_at(item, rest)),
+        Value::Object(fields) => fields.get_mut(segment).into_iter().for_each(|field| blank_at(field, rest)),
+        Value::Array(items) => {
+            let item = segment.parse::<usize>().ok().and_then(|index| items.get_mut(index));
+            item.into_iter().for_each(|item| blank_at(item, rest));
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with a pointer to what nobody may see; none where it names the same thing wherever that stands.
+#[must_use]
+pub fn moves(pointer: &str) -> Option<String> {
+    let place = pointer.split('/').skip(1).find(|segment| segment.parse::<usize>().is_ok())?;
+    Some(format!(
+        "{pointer}: {place} is a place in a list, and what stands there moves; write * for every item, as in {}",
+        pointer.split('/').map(|segment| if segment == place { "*" } else { segment }).collect::<Vec<_>>().join("/")
+    ))
 }
 
 fn blank(value: &mut Value) {
@@ -116,7 +141,7 @@ pub fn cut(mut text: String, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Difference, MOST, REDACTED, TOTAL, differences, redact};
+    use super::{Difference, MOST, REDACTED, TOTAL, differences, moves, redact};
     use serde_json::{Value, json};
 
     fn told(list: &[Difference]) -> Vec<String> {
@@ -130,6 +155,21 @@ mod tests {
         let pointers = ["/data".to_owned(), "/list".to_owned(), "/missing".to_owned()];
         let expected = json!({"data": {"password": REDACTED}, "list": [{"key": REDACTED}, REDACTED], "kind": "Secret"});
         assert_eq!(redact(object, &pointers), expected);
+    }
+
+    #[test]
+    fn r55_what_is_redacted_in_lists_stays_so_wherever_it_moves() {
+        let pointers = ["/spec/containers/*/env/*/value".to_owned()];
+        let env = |list: Value| json!({"spec": {"containers": [{"env": list}]}});
+        let old = env(json!([{"name": "a", "value": "hunter2"}]));
+        let new = env(json!([{"name": "b", "value": "x"}, {"name": "a", "value": "hunter2"}]));
+        let hidden = env(json!([{"name": "b", "value": REDACTED}, {"name": "a", "value": REDACTED}]));
+        assert_eq!(redact(new.clone(), &pointers), hidden);
+        let told = told(&differences(&old, &new, &pointers)).join(" ");
+        assert!(!told.contains("hunter2"), "{told}");
+        let why = moves("/spec/containers/0/env/*/value").expect("a place in a list");
+        assert!(why.contains("/spec/containers/*/env/*/value"), "{why}");
+        assert_eq!(moves("/spec/containers/*/env/*/value"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::api::{ApprovalProcess, GateEvent, Initiators, Namespaces, Operation};
 use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, segments};
+use crate::change::differences::moves;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -148,6 +149,9 @@ pub fn faults(gate: &GateEvent) -> Vec<String> {
                 }
             }
         }
+    }
+    for (position, pointer) in gate.redact.iter().enumerate() {
+        faults.extend(moves(pointer).map(|why| format!("spec.event.gate.redact[{position}]: {why}")));
     }
     faults
 }

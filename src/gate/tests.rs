@@ -8,7 +8,7 @@ use super::judge::{CHANGE, Facts, Judgement, drifted, judge, name};
 use super::message;
 use crate::api::{
     Actor, ApprovalProcess, ChangeRequest, ChangeRequestStatus, ChangeState, ChangeStatus, Execution, Grant, Held,
-    Operation,
+    Operation, PlannedProcess,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -162,7 +162,43 @@ pub fn asked(spec: &ApprovalProcessSpec, input: &Value) -> Result<Asked, String>
     let initiator = initiator(spec, &input)?;
     input.variables.insert("initiator".to_owned(), json!(initiator));
     let about = crate::change::about::about(spec, &SCOPE, &Value::Object(input.variables))?;
-    Ok(Asked { initiator, about })
+    let asked = Asked { initiator, about };
+    too_much(&asked).map_or(Ok(asked), Err)
+}
+
+/// The longest username, uid or group.
+const LONGEST: usize = 1024;
+/// The longest name of a role.
+const LONGEST_ROLE: usize = 253;
+
+/// What of this no instance can hold, with the field that yields it: told here, not when an instance is to be opened.
+fn too_much(asked: &Asked) -> Option<String> {
+    let long = |field: &str, text: &str, most: usize| {
+        let length = text.chars().count();
+        if length == 0 && matches!(field, "subjects" | "excludeApprovers") {
+            return Some(format!("spec.{field}: it yields an empty text, which is nobody"));
+        }
+        (length > most).then(|| format!("spec.{field}: it yields a text of {length} letters, and at most {most} fit"))
+    };
+    let many = |field: &str, list: &[String], most: usize| {
+        let number = list.len();
+        (number > most).then(|| format!("spec.{field}: it yields {number}, and at most {most} fit"))
+    };
+    let (initiator, about) = (&asked.initiator, &asked.about);
+    let subjects = about.subjects.as_deref().unwrap_or_default();
+    let lists = [
+        ("initiator", &initiator.groups[..], 4096),
+        ("subjects", subjects, 256),
+        ("excludeApprovers", &about.exclude_approvers[..], 256),
+    ];
+    let names = [("initiator", &initiator.username), ("initiator", &initiator.uid)];
+    let roles = [("role", &about.role), ("superiorRole", &about.superior_role), ("subRole", &about.sub_role)];
+    let mut lists_first = lists.iter().filter_map(|(field, list, most)| {
+        many(field, list, *most).or_else(|| list.iter().find_map(|text| long(field, text, LONGEST)))
+    });
+    let mut names = names.into_iter().filter_map(|(field, text)| long(field, text, LONGEST));
+    let mut roles = roles.into_iter().filter_map(|(field, text)| long(field, text.as_ref()?, LONGEST_ROLE));
+    lists_first.next().or_else(|| names.next()).or_else(|| roles.next())
 }
 
 /// Who asked: as the object itself says, or else as the process does.
@@ -437,6 +473,29 @@ mod tests {
         ] {
             let fault = told(source).expect_err("nobody");
             assert!(fault.starts_with("spec.initiator: ") && fault.contains(why), "{fault}");
+        }
+    }
+
+    #[test]
+    fn attack_37_what_no_instance_can_hold_is_told_where_it_arises() {
+        let told = |initiator: &str, subjects: &str, longest: usize| {
+            let spec = ApprovalProcessSpec {
+                initiator: Some(initiator.to_owned()),
+                subjects: Some(subjects.to_owned()),
+                ..ApprovalProcessSpec::default()
+            };
+            let all: Vec<String> = (0..300).map(|number| format!("user-{number}")).collect();
+            asked(&spec, &json!({"object": {"long": "x".repeat(longest), "all": all}})).map(|_| ())
+        };
+        assert_eq!(told("object.long", "['bob']", 1024), Ok(()));
+        for (initiator, subjects, why) in [
+            ("object.long", "['bob']", "spec.initiator: it yields a text of 1025 letters, and at most 1024 fit"),
+            ("'alice'", "[object.long]", "spec.subjects: it yields a text of 1025 letters"),
+            ("'alice'", "object.all", "spec.subjects: it yields 300, and at most 256 fit"),
+            ("'alice'", "['']", "spec.subjects: it yields an empty text"),
+        ] {
+            let told = told(initiator, subjects, 1025).expect_err(why);
+            assert!(told.contains(why), "{told}");
         }
     }
 

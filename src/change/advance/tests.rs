@@ -1,11 +1,12 @@
 //! What becomes of a change request, by facts alone: what the gate held, who carries it out, what is seen of it.
 
 use super::{
-    Carrier, Effect, Facts, Plan, Precedent, Request, Result, Seen, Terms, advance, instance_name, supersede, who,
+    Carrier, Effect, Facts, Found, Look, Plan, Precedent, Request, Result, Seen, Terms, advance, instance_name,
+    supersede, who,
 };
 use crate::api::{
-    Actor, Change, ChangeOperation, ChangeRequestSpec, ChangeRequestStatus, ChangeState, Execution, ExecutionMode,
-    Held, Operation, Outcome, PlannedProcess, is_true,
+    Actor, Change, ChangeOperation, ChangeRequestSpec, ChangeRequestStatus, ChangeState, Difference, Execution,
+    ExecutionMode, Held, Operation, Outcome, PlannedProcess, is_true,
 };
 use crate::engine::Proof;
 use jiff::Timestamp;
@@ -327,4 +328,38 @@ fn r57_what_corrects_another_waits_until_that_has_ended() {
     older.at(121);
     assert_eq!((older.state(), older.status.superseded_by.as_deref()), (ChangeState::Cancelled, Some("newer")));
     assert!(older.status.completed_at.is_some());
+}
+
+/// The status after 64 changes written by hand were looked at, each of an object of 200 KiB.
+fn looked_at() -> ChangeRequestStatus {
+    let mut story = story(Operation::Create);
+    let change = |number: usize| Change {
+        name: format!("change-{number}"),
+        operation: ChangeOperation::Delete,
+        ..Change::default()
+    };
+    story.spec.changes = (0..64).map(change).collect();
+    let old_object = Some(serde_json::json!({"data": "x".repeat(200 * 1024)}));
+    let to = Some("y".repeat(15 * 1024));
+    let differences = vec![Difference { path: "/data".to_owned(), from: None, to }];
+    let held = Held { digest: "sha256:1".to_owned(), old_object: old_object.clone(), differences, ..Held::default() };
+    let process = PlannedProcess { name: "check".to_owned(), ..PlannedProcess::default() };
+    let found = Found { processes: vec![process], held: Some(held), object: old_object };
+    let looks =
+        story.spec.changes.iter().map(|change| (change.name.clone(), Look::Found(Box::new(found.clone())))).collect();
+    story.automatic = true;
+    story.facts(110, |facts| advance(&Facts { looks: &looks, ..*facts }).status)
+}
+
+#[test]
+fn attack_37_what_was_found_never_outgrows_the_store() {
+    let status = looked_at();
+    let length = serde_json::to_string(&status).expect("JSON").len();
+    assert!(length < 400 * 1024, "{length}");
+    assert!(status.changes.iter().all(|change| change.state == ChangeState::InApproval));
+    let held: Vec<&Held> = status.changes.iter().filter_map(|change| change.held.as_ref()).collect();
+    assert!(held.iter().all(|held| held.digest == "sha256:1" && held.differences.len() == 1));
+    assert!(status.changes[0].object.is_some(), "what fits is kept");
+    let told = held[63].differences[0].to.clone().unwrap_or_default();
+    assert!(told.contains("no room"), "{told}");
 }

@@ -9,9 +9,10 @@ use crate::api::{
     WorkflowInstance, WorkflowInstanceSpec,
 };
 use crate::change::advance::{Attempt, Opening, Precedent, Result as Carried, state_of, supersede};
-use crate::change::payload;
+use crate::change::payload::{self, happened};
 use crate::controllers::{Context, pending};
 use http::Method;
+use jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -137,7 +138,9 @@ pub async fn carry_out(
     let mut results = Known::new();
     for attempt in attempts {
         let Some(change) = request.spec.changes.iter().find(|change| change.name == attempt.change) else { continue };
-        let result = carry(change, attempt.in_doubt, request, status, context).await?;
+        // What fails before anything is sent loses no result of the others.
+        let result = carry(change, attempt.in_doubt, request, status, context).await;
+        let result = result.unwrap_or_else(|error| Carried::Refused { message: error.to_string(), again: true });
         context.metrics.wrote("change");
         results.insert(change.name.clone(), result);
     }
@@ -184,22 +187,21 @@ async fn carry(
         let call = look::call(change, &place, current.as_ref(), uid.filter(|uid| !uid.is_empty()));
         (place, call)
     };
-    // Whoever tried before and told nothing may have done it: twice is once, except for a list of steps.
-    if call.content_type == JSON_PATCH && in_doubt {
-        return refused(
-            "it is not known whether it was carried out, and a JSON patch is not repeated: look at the object"
-                .to_owned(),
-        );
+    // Whoever tried before and told nothing may have done it.
+    if in_doubt && let Some(once) = once(&call) {
+        return refused(unknown(once, &call, "whoever tried it was interrupted"));
     }
     match execute::send(&call, requester, false, context).await {
         Ok(_) => {
             tracing::info!(request = request.name_any(), change = change.name, "carried out");
             Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
         }
-        Err(kube::Error::Api(answer))
-            if answer.is_already_exists() && again && is_own(&place, request, context).await? =>
-        {
-            Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
+        Err(kube::Error::Api(answer)) if answer.is_already_exists() && again && once(&call).is_none() => {
+            let held = change.held.as_ref().or(recorded);
+            if is_own(held, &place, request, context).await {
+                return Ok(Carried::Done(format!("carried out in the name of {}", requester.username)));
+            }
+            refused(format!("{}; what is there is not what was approved, or was there before", answer.message))
         }
         Err(kube::Error::Api(answer)) if answer.is_not_found() && again && call.method == Method::DELETE => {
             Ok(Carried::Done(format!("carried out in the name of {}", requester.username)))
@@ -210,18 +212,50 @@ async fn carry(
         {
             Ok(Carried::Done("it is there as it was asked for".to_owned()))
         }
-        Err(error) => {
-            let written_out =
-                change.object.as_ref().is_some_and(|object| !object["metadata"]["resourceVersion"].is_null());
-            let again = execute::is_passing(&error)
-                // A conflict of server-side apply, with the version that the requester named, or about which object is to be
-                // deleted, stays one.
-                && !(matches!(&error, kube::Error::Api(answer) if answer.is_conflict())
-                    && (change.operation == ChangeOperation::Apply || call.method == Method::DELETE || written_out))
-                && (call.content_type != JSON_PATCH || matches!(error, kube::Error::Api(_)));
-            Ok(Carried::Refused { message: told(&error), again })
-        }
+        Err(error) => Ok(after(&error, change, &call)),
     }
+}
+
+/// What is done twice when it is sent twice; none where twice is once.
+fn once(call: &Call) -> Option<&'static str> {
+    let named = call.body["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
+    match &call.method {
+        &Method::PATCH if call.content_type == JSON_PATCH => Some("a JSON patch"),
+        &Method::POST if !named => Some("what makes an object without a name"),
+        _ => None,
+    }
+}
+
+/// What is said where nobody can tell what became of it.
+fn unknown(once: &str, call: &Call, why: &str) -> String {
+    let prefix = call.body["metadata"]["generateName"].as_str();
+    let prefix = prefix.map(|prefix| format!(" for a name that begins with {prefix}")).unwrap_or_default();
+    format!("whether it was carried out is not known; look at {}{prefix}: {once} is not repeated ({why})", call.path)
+}
+
+/// Whether the request provably wrote nothing: it was not sent, or the API server refused it before it came to that.
+fn wrote_nothing(error: &kube::Error) -> bool {
+    match error {
+        // Admission comes before writing. Of other failures within the server, and of its timeouts, nobody knows.
+        kube::Error::Api(answer) if answer.code >= 500 => answer.message.contains("failed calling webhook"),
+        kube::Error::Api(answer) => answer.code != 408,
+        kube::Error::HttpError(_) => true,
+        _ => false,
+    }
+}
+
+/// What comes of an attempt that failed.
+fn after(error: &kube::Error, change: &Change, call: &Call) -> Carried {
+    if let Some(once) = once(call).filter(|_| !wrote_nothing(error)) {
+        return Carried::Refused { message: unknown(once, call, &told(error)), again: false };
+    }
+    let written_out = change.object.as_ref().is_some_and(|object| !object["metadata"]["resourceVersion"].is_null());
+    let again = execute::is_passing(error)
+        // A conflict of server-side apply, with the version that the requester named, or about which object is to be deleted,
+        // stays one.
+        && !(matches!(error, kube::Error::Api(answer) if answer.is_conflict())
+            && (change.operation == ChangeOperation::Apply || call.method == Method::DELETE || written_out));
+    Carried::Refused { message: told(error), again }
 }
 
 /// What the gate held, again; else why that would be something else by now, for people. The gate would hold it anew.
@@ -279,13 +313,21 @@ async fn is_there(change: &Change, place: &Place, requester: &Actor, context: &C
     }
 }
 
-/// Whether an object that is there was made by an attempt of this operator whose answer was lost.
-async fn is_own(place: &Place, request: &ChangeRequest, context: &Context) -> Result<bool, Error> {
-    let Some(requester) = &request.spec.requester else { return Ok(false) };
-    let Ok(object) = read(place, requester, context).await else { return Ok(false) };
+/// Whether an object that is there was made by an attempt of this operator whose answer was lost. Anybody can name the field manager:
+/// it counts only for exactly what was approved.
+async fn is_own(held: Option<&Held>, place: &Place, request: &ChangeRequest, context: &Context) -> bool {
+    let (Some(requester), Some(held)) = (&request.spec.requester, held) else { return false };
+    let Ok(object) = read(place, requester, context).await else { return false };
+    was_made(held, &object, request.creation_timestamp().map(|at| at.0), &digest_key(context))
+}
+
+fn was_made(held: &Held, object: &Value, asked: Option<Timestamp>, key: &[u8]) -> bool {
     let managers = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let managed = managers.iter().any(|manager| manager["manager"] == execute::MANAGER);
-    let made = object["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-    let asked = request.creation_timestamp().map(|at| at.0);
-    Ok(managed && made.zip(asked).is_some_and(|(made, asked)| made >= asked))
+    let made = object["metadata"]["creationTimestamp"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+    let since = made.zip(asked).is_some_and(|(made, asked)| made >= asked);
+    managed && since && happened(held, Some(object), key)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,13 +9,13 @@ use crate::cel::MAX_INPUT;
 use crate::collection::{Entry, Now, belongs, definition, gone, instance_name, opened, seen};
 use crate::controllers::kinds::Served;
 use crate::controllers::pending::provable;
-use crate::controllers::{Context, evaluate};
+use crate::controllers::{Context, backoff, evaluate, report};
 use crate::engine::Note;
 use crate::pending::object::{remembered, shown};
 use crate::pending::{Asked, asked};
 use crate::runtime::watch::prune;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::api::{DynamicObject, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many sightings are worked on at once: they share what is written down.
 const BATCH: usize = 100;
@@ -55,6 +56,17 @@ pub enum Error {
     TooLarge(String),
 }
 
+/// Whether it is one object for which nothing can be opened: the API server refuses its instance, so that the others may go on.
+fn is_about_one(error: &Error) -> bool {
+    match error {
+        Error::Api { source: kube::Error::Api(status), .. } => {
+            (400..500).contains(&status.code) && !matches!(status.code, 401 | 429)
+        }
+        Error::NamesTaken(_) => true,
+        _ => false,
+    }
+}
+
 /// Collects for one process.
 pub struct Collector {
     context: Arc<Context>,
@@ -72,6 +84,8 @@ pub struct Collector {
     dirty: BTreeSet<usize>,
     /// What is to be opened: by uid, with the object as far as it is known.
     opening: HashMap<String, Option<Value>>,
+    /// What could not be opened, by uid: how often that failed, and when it is tried again.
+    refused: HashMap<String, (u32, Instant)>,
     listing: bool,
     listed: HashSet<String>,
 }
@@ -89,6 +103,7 @@ impl Collector {
             beyond: 0,
             dirty: BTreeSet::new(),
             opening: HashMap::new(),
+            refused: HashMap::new(),
             listing: false,
             listed: HashSet::new(),
             context,
@@ -107,7 +122,13 @@ impl Collector {
         let events = watcher(api, watcher::Config::default()).default_backoff();
         let events = events.map(|event| event.map(|event| event.modify(prune))).ready_chunks(BATCH);
         let mut events = std::pin::pin!(events);
-        while let Some(events) = events.next().await {
+        loop {
+            let (due, idle) = (self.due(), Instant::now());
+            let events = tokio::select! {
+                events = events.next() => events,
+                () = tokio::time::sleep_until(due.unwrap_or(idle)), if due.is_some() => Some(Vec::new()),
+            };
+            let Some(events) = events else { return Ok(()) };
             for event in events {
                 match event {
                     Ok(watcher::Event::Init) => {
@@ -134,7 +155,12 @@ impl Collector {
                 self.settle().await?;
             }
         }
-        Ok(())
+    }
+
+    /// When something that could not be opened is tried again.
+    fn due(&self) -> Option<Instant> {
+        let due = self.refused.values().map(|(_, due)| *due).min();
+        due.filter(|_| !self.baseline && !self.is_too_large())
     }
 
     /// Takes up what was begun before a crash.
@@ -192,7 +218,7 @@ impl Collector {
         let (member, told) = match evaluated.await.and_then(|told| told) {
             Ok(told) => told,
             Err(why) => {
-                self.tell_held(object, &why);
+                self.tell_held(object.object_ref(&self.served.resource), &why);
                 return Ok(());
             }
         };
@@ -202,7 +228,7 @@ impl Collector {
             Ok(asked) => asked,
             Err(why) if moves && known.is_none() => {
                 // Nobody could be named as the initiator: it stays as it is until that can be told.
-                self.tell_held(object, &why);
+                self.tell_held(object.object_ref(&self.served.resource), &why);
                 return Ok(());
             }
             Err(_) => known,
@@ -290,17 +316,53 @@ impl Collector {
             return Ok(());
         }
         self.write().await?;
-        while !self.opening.is_empty() && !provable(&self.context).await? {
+        let now = Instant::now();
+        let waits = |uid: &str| self.refused.get(uid).is_some_and(|(_, due)| *due > now);
+        let (later, begun): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut self.opening).into_iter().partition(|(uid, _)| waits(uid));
+        self.opening = later;
+        while !begun.is_empty() && !provable(&self.context).await? {
             tokio::time::sleep(Duration::from_millis(400)).await;
         }
-        for (uid, object) in std::mem::take(&mut self.opening) {
-            let Some(entry) = self.entries.get(&uid).cloned() else { continue };
+        for (uid, object) in begun {
+            let Some(entry) = self.entries.get(&uid).cloned() else {
+                self.refused.remove(&uid);
+                continue;
+            };
             if let Some(asked) = &entry.asked {
-                self.opens(&uid, &entry, asked, object.as_ref()).await?;
+                match self.opens(&uid, &entry, asked, object.as_ref()).await {
+                    // It alone waits: the others are no matter of it.
+                    Err(error) if is_about_one(&error) => {
+                        self.puts_off(uid, &entry, object, &error);
+                        continue;
+                    }
+                    opened => opened?,
+                }
             }
+            self.refused.remove(&uid);
             self.remember(&uid, opened(&entry, self.event.when), None);
         }
         self.write().await
+    }
+
+    /// Remembers to try again, and says so: in an Event the first time, in the log each time.
+    fn puts_off(&mut self, uid: String, entry: &Entry, object: Option<Value>, error: &Error) {
+        report("collections", &self.context.metrics, error);
+        let failures = self.refused.get(&uid).map_or(1, |(failures, _)| failures + 1);
+        if failures == 1 {
+            let resource = &self.served.resource;
+            let target = ObjectReference {
+                api_version: Some(resource.api_version.clone()),
+                kind: Some(resource.kind.clone()),
+                name: Some(entry.name.clone()),
+                namespace: entry.namespace.clone(),
+                uid: Some(uid.clone()),
+                ..ObjectReference::default()
+            };
+            self.tell_held(target, &format!("{error}; it is tried again"));
+        }
+        self.refused.insert(uid.clone(), (failures, Instant::now() + backoff(failures)));
+        self.opening.insert(uid, object);
     }
 
     /// Opens the instance of an object, or those of its subjects, unless they are there.
@@ -397,10 +459,9 @@ impl Collector {
     }
 
     /// Says in an event why nothing is opened for an object.
-    fn tell_held(&self, object: &DynamicObject, why: &str) {
+    fn tell_held(&self, target: ObjectReference, why: &str) {
         let message = format!("held by ApprovalProcess {}: {why}", self.process.name_any());
-        tracing::info!(object = object.name_any(), message, "held");
-        let target = object.object_ref(&self.served.resource);
+        tracing::info!(object = target.name, message, "held");
         self.context.events.post(target, Note { warning: true, reason: "Held", message });
     }
 

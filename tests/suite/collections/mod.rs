@@ -3,8 +3,9 @@
 use crate::pending::kinds::{PARCELS, kinds, kinds_alone};
 use crate::scene::*;
 use crate::{Cluster, ShowsLog, eventually};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use quorate::api::*;
 use serde_json::{Value, json};
@@ -208,6 +209,55 @@ async fn r29_what_belongs_to_a_collection_outlives_the_operator() {
     assert!(told.contains("collections.limit"), "{told}");
 }
 
+/// Waits until an Event about an object says why nothing is opened for it.
+async fn held(scene: &Scene<'_>, name: &str) -> String {
+    let events: Api<Event> = Api::namespaced(scene.admin.client.clone(), &scene.namespace);
+    eventually(&format!("an event tells that {name} is held"), async || {
+        let all = events.list(&ListParams::default()).await.unwrap();
+        let about = |event: &Event| {
+            let name_of = event.regarding.as_ref().and_then(|regarding| regarding.name.as_deref());
+            name_of == Some(name) && event.reason.as_deref() == Some("Held")
+        };
+        all.items.into_iter().find(about).and_then(|event| event.note)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn attack_37_an_object_that_names_nobody_usable_is_told_and_stops_no_other() {
+    let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
+    let scene = Scene::with_namespace(cluster, "endless").await;
+    scene.collects("Entered", json!({})).await;
+    scene.makes(PARCELS, "endless", json!({"spec": {"owner": "x".repeat(2000), "sent": true}})).await;
+    let told = held(&scene, "endless").await;
+    assert!(told.contains("spec.initiator: it yields a text of 2000 letters"), "{told}");
+    scene.makes(PARCELS, "usual", parcel(true)).await;
+    assert_eq!(scene.looked_at(1).await, [scene.entered("usual")]);
+}
+
+#[tokio::test]
+async fn attack_37_an_object_whose_instance_is_refused_waits_alone() {
+    let cluster = kinds().await;
+    let _log = ShowsLog(cluster);
+    let scene = Scene::with_namespace(cluster, "quota").await;
+    let full = Scene::with_namespace(cluster, &scene.namespace).await;
+    let quotas: Api<ResourceQuota> = Api::namespaced(scene.admin.client.clone(), &full.namespace);
+    let hard = json!({"hard": {"count/workflowinstances.quorate.dev": "0"}});
+    let quota = json!({"metadata": {"name": "none"}, "spec": hard});
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    let known = json!({"status": {"hard": hard["hard"], "used": hard["hard"]}});
+    quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(known)).await.unwrap();
+    scene.collects("Entered", json!({})).await;
+    full.makes(PARCELS, "refused", parcel(true)).await;
+    let told = held(&full, "refused").await;
+    assert!(told.contains("exceeded quota") && told.contains("tried again"), "{told}");
+    scene.makes(PARCELS, "usual", parcel(true)).await;
+    assert_eq!(scene.looked_at(1).await, [scene.entered("usual")]);
+    quotas.delete("none", &DeleteParams::default()).await.unwrap();
+    assert_eq!(full.looked_at(1).await, [full.entered("refused")]);
+}
+
 /// Makes the record what it is when the operator crashes after it has written down that it opens the first instance of an object.
 async fn begin_to_open(scene: &Scene<'_>, name: &str) {
     let maps: Api<ConfigMap> = Api::namespaced(scene.admin.client.clone(), OPERATOR_NAMESPACE);
@@ -222,6 +272,6 @@ async fn begin_to_open(scene: &Scene<'_>, name: &str) {
             }
             *text = entries.to_string();
         }
-        maps.replace(&map.name_any(), &kube::api::PostParams::default(), &map).await.unwrap();
+        maps.replace(&map.name_any(), &PostParams::default(), &map).await.unwrap();
     }
 }
