@@ -6,6 +6,7 @@ use super::{differences, payload};
 use crate::api::{ApprovalProcessSpec, GateEvent, OnMatch, PlannedProcess};
 use crate::cel::{Expression, Scope};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What the conditions and expressions of a process with a gate see. `request` is what Kubernetes' own admission expressions
 /// see under that name; `object` and `oldObject` are null where there is none.
@@ -96,23 +97,50 @@ pub fn gates<'a>(candidates: &[Candidate<'a>], planned: &[PlannedProcess]) -> Ve
     named.filter_map(|candidate| candidate.spec.event.gate.as_ref()).collect()
 }
 
-/// The processes whose gate a namespace leaves when its labels change: only who may pass without approval may do that.
+/// The processes whose gate a namespace leaves when its labels change: only who may pass without approval may do that. Those are
+/// the processes that no longer select it, and those behind a process that ends the search and selects it now.
 #[must_use]
 pub fn left<'a>(candidates: &[Candidate<'a>], attempt: &Attempt<'_>) -> Vec<&'a str> {
     let (Some(old), Some(new)) = (attempt.old_object, attempt.object) else { return Vec::new() };
     if (attempt.group, attempt.resource) != ("", "namespaces") {
         return Vec::new();
     }
-    let leaves = |gate: &GateEvent| {
-        let namespaces = gate.namespaces.as_ref().filter(|namespaces| namespaces.names.is_empty());
-        namespaces.is_some_and(|namespaces| {
-            takes(namespaces, attempt.name, &labels(old)) && !takes(namespaces, attempt.name, &labels(new))
-        })
+    let (before, after) = (labels(old), labels(new));
+    // Before and after, where labels select.
+    let selects = |gate: &GateEvent| {
+        let namespaces = gate.namespaces.as_ref().filter(|namespaces| namespaces.names.is_empty())?;
+        Some((takes(namespaces, attempt.name, &before), takes(namespaces, attempt.name, &after)))
     };
-    let gated = candidates.iter().filter(|candidate| candidate.spec.event.gate.as_ref().is_some_and(leaves));
-    let mut names: Vec<&str> = gated.map(|candidate| candidate.name).collect();
+    let gates: Vec<_> =
+        candidates.iter().filter_map(|candidate| Some((candidate, candidate.spec.event.gate.as_ref()?))).collect();
+    let place = |candidate: &Candidate<'a>| (candidate.spec.order, candidate.name);
+    let entered = gates.iter().filter(|(candidate, gate)| {
+        (candidate.spec.skip || candidate.spec.on_match == OnMatch::Stop) && selects(gate) == Some((false, true))
+    });
+    let entered: Vec<_> = entered.collect();
+    let gated = gates.iter().filter(|(candidate, gate)| {
+        // Labels that it is selected by may come later.
+        let named = gate.namespaces.as_ref().filter(|namespaces| !namespaces.names.is_empty());
+        let about = named.is_none_or(|namespaces| takes(namespaces, attempt.name, &after));
+        !candidate.spec.skip
+            && (selects(gate) == Some((true, false))
+                || (about && entered.iter().any(|(first, ends)| place(first) < place(candidate) && share(ends, gate))))
+    });
+    let mut names: Vec<&str> = gated.map(|(candidate, _)| candidate.name).collect();
     names.sort_unstable();
     names
+}
+
+/// Whether two gates may be about the same objects.
+fn share(one: &GateEvent, other: &GateEvent) -> bool {
+    let plain = |resource: &str| resource.split('/').next().unwrap_or_default().to_owned();
+    let all = |gate: &GateEvent| -> BTreeSet<(String, String)> {
+        let listed = gate.resources.iter().flat_map(|listed| {
+            listed.api_groups.iter().flat_map(|group| listed.resources.iter().map(|name| (group.clone(), plain(name))))
+        });
+        listed.collect()
+    };
+    !all(one).is_disjoint(&all(other))
 }
 
 /// What is wrong with the expressions of a process with a gate.

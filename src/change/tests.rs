@@ -325,6 +325,41 @@ fn attack_24_a_namespace_that_leaves_the_gate_is_seen() {
 }
 
 #[test]
+fn attack_24_a_namespace_enters_what_ends_the_search_and_leaves_what_is_behind() {
+    let namespace = |tier: &str| json!({"metadata": {"name": "prod", "labels": {"tier": tier}}});
+    let asked = |old: &str, new: &str| Asked {
+        name: "prod",
+        ..Asked::update(namespace(old), namespace(new)).on("", "namespaces", "")
+    };
+    let sandbox = || gate(&["UPDATE"], json!({"namespaces": {"matchLabels": {"tier": "sandbox"}}}));
+    let first = |more: Value| process(more, sandbox());
+    let strict = |order: i32, more: Value| process(json!({"order": order}), gate(&["UPDATE"], more));
+    let skip = || json!({"skip": true, "order": 100});
+    let other = json!({"resources": [{"apiGroups": [""], "resources": ["configmaps"]}]});
+    let scale = json!({"resources": [{"apiGroups": ["apps"], "resources": ["deployments/scale"]}]});
+    let cases: &[(ApprovalProcessSpec, ApprovalProcessSpec, bool)] = &[
+        (first(skip()), strict(200, json!({})), true),
+        (first(json!({"order": 100, "onMatch": "Stop"})), strict(200, json!({})), true),
+        (first(json!({"order": 100, "onMatch": "Continue"})), strict(200, json!({})), false),
+        (first(skip()), strict(1, json!({})), false),
+        (first(skip()), strict(200, scale), true),
+        (first(skip()), strict(200, other), false),
+        (first(skip()), strict(200, json!({"namespaces": {"names": ["prod"]}})), true),
+        (first(skip()), strict(200, json!({"namespaces": {"names": ["test"]}})), false),
+        (first(skip()), strict(200, json!({"namespaces": {"matchLabels": {"later": "prod"}}})), true),
+    ];
+    for (position, (first, strict, expected)) in cases.iter().enumerate() {
+        let candidates =
+            [("first", first), ("strict", strict)].map(|(name, spec)| Candidate { name, spec, not_ready: None });
+        let entered = left(&candidates, &asked("test", "sandbox").attempt());
+        assert_eq!(entered, if *expected { vec!["strict"] } else { vec![] }, "case {position}");
+        for (old, new) in [("sandbox", "sandbox"), ("test", "other")] {
+            assert_eq!(left(&candidates, &asked(old, new).attempt()), Vec::<&str>::new(), "case {position}");
+        }
+    }
+}
+
+#[test]
 fn r22_the_digest_is_of_what_means_something() {
     let all = gate(&["CREATE", "UPDATE", "DELETE"], json!({"ignore": ["/metadata/annotations/example.com~1touched"]}));
     let digest = |change: &dyn Fn(&mut Value)| {

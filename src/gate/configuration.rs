@@ -95,11 +95,12 @@ pub fn build(
         if !missing.is_empty() {
             built.faults.insert(name.clone(), missing);
         }
+        // A namespace may enter what needs no approval, and so leave what does.
+        labelled |= gate.namespaces.as_ref().is_some_and(|namespaces| namespaces.names.is_empty());
         // What needs no approval is not held: nobody has to be asked about it.
         if process.spec.skip {
             continue;
         }
-        labelled |= gate.namespaces.as_ref().is_some_and(|namespaces| namespaces.names.is_empty());
         let mut conditions = own_conditions(gate, installation.operator);
         let own = conditions.len();
         let written = gate.match_conditions.iter().enumerate();
@@ -111,7 +112,7 @@ pub fn build(
         built.webhooks.push(webhook(&webhook_name(&name), &rules, &selector, &conditions, installation));
         built.of.push(Some((name, own)));
     }
-    if labelled {
+    if labelled && !built.webhooks.is_empty() {
         built.webhooks.push(leaving(installation));
         built.of.push(None);
     }
@@ -331,7 +332,7 @@ fn webhook(
     })
 }
 
-/// Namespaces whose labels change may leave the selection of a process.
+/// Namespaces whose labels change may leave the selection of a process, or enter one that ends the search before it.
 fn leaving(installation: &Installation<'_>) -> Value {
     let names = ["namespaces", "namespaces/status", "namespaces/finalize"];
     let rules =

@@ -257,6 +257,22 @@ fn what_the_api_server_is_told_fails_closed_and_spares_where_clusters_are_mended
 }
 
 #[test]
+fn attack_24_labels_are_watched_that_select_what_needs_no_approval() {
+    let deployments = json!([{"apiGroups": ["apps"], "resources": ["deployments"]}]);
+    let labelled =
+        json!({"operations": ["UPDATE"], "resources": deployments, "namespaces": {"matchLabels": {"sandbox": "true"}}});
+    let mut skip = Arc::unwrap_or_clone(process("skip", labelled));
+    skip.spec.skip = true;
+    let skip = Arc::new(skip);
+    let strict = process("strict", json!({"operations": ["UPDATE"], "resources": deployments}));
+    let watched = |processes: &[Arc<ApprovalProcess>]| {
+        built(processes).webhooks.iter().any(|webhook| webhook["name"] == "namespaces.quorate.dev")
+    };
+    assert!(watched(&[skip.clone(), strict.clone()]));
+    assert!(!watched(&[skip]) && !watched(&[strict]));
+}
+
+#[test]
 fn a_deletion_that_is_gated_brings_evictions_and_owners() {
     let pods = json!([{"apiGroups": [""], "resources": ["pods"]}]);
     let built = built(&[process("one", json!({"operations": ["DELETE"], "resources": pods}))]);
