@@ -33,6 +33,8 @@ pub struct Attempt<'a> {
     pub old_object: Option<&'a Value>,
     /// Who asks.
     pub user: &'a Actor,
+    /// What the API server shows to conditions as `request`; none where nobody asked it yet.
+    pub request: Option<&'a Value>,
 }
 
 /// The subresources by which an object itself is changed: a resource stands for them too. What creates `eviction` deletes.

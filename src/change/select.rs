@@ -3,7 +3,7 @@
 use super::about::{self, About, narrowed};
 use super::cover::{Attempt, covers, labels, takes};
 use super::{differences, payload};
-use crate::api::{ApprovalProcessSpec, GateEvent, OnMatch, PlannedProcess};
+use crate::api::{ApprovalProcessSpec, GateEvent, OnMatch, Operation, PlannedProcess};
 use crate::cel::{Expression, Scope};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -200,20 +200,48 @@ pub fn input(attempt: &Attempt<'_>, redacted: &[String]) -> Value {
         let object = object.map(|object| differences::redact(object.clone(), redacted));
         object.unwrap_or_default()
     };
-    let Attempt { group, version, kind, resource, .. } = attempt;
     json!({
         "object": shown(attempt.object),
         "oldObject": shown(attempt.old_object),
         "operation": attempt.operation,
         "initiator": {"username": attempt.user.username, "uid": attempt.user.uid, "groups": attempt.user.groups},
-        "request": {
-            "kind": {"group": group, "version": version, "kind": kind},
-            "resource": {"group": group, "version": version, "resource": resource},
-            "subResource": attempt.subresource,
-            "name": attempt.name,
-            "namespace": attempt.namespace.unwrap_or_default(),
-            "operation": attempt.operation,
-            "userInfo": {"username": attempt.user.username, "uid": attempt.user.uid, "groups": attempt.user.groups},
-        },
+        "request": attempt.request.cloned().unwrap_or_else(|| request(attempt)),
     })
+}
+
+/// `request` as the API server would show it: what is empty is missing, and a Namespace names itself as its namespace.
+fn request(attempt: &Attempt<'_>) -> Value {
+    let Attempt { group, version, kind, resource, subresource, name, user, .. } = *attempt;
+    let kind = json!({"group": group, "version": version, "kind": kind});
+    let resource_of = json!({"group": group, "version": version, "resource": resource});
+    let options = match attempt.operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+    };
+    let mut request = json!({
+        "kind": kind,
+        "resource": resource_of,
+        "requestKind": kind,
+        "requestResource": resource_of,
+        "operation": attempt.operation,
+        "userInfo": {},
+        "dryRun": false,
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": options},
+    });
+    let is_namespace = (group, resource) == ("", "namespaces");
+    let namespace = attempt.namespace.or(is_namespace.then_some(name)).unwrap_or_default();
+    let told = [("subResource", subresource), ("requestSubResource", subresource), ("name", name)];
+    for (field, text) in told.into_iter().chain([("namespace", namespace)]).filter(|(_, text)| !text.is_empty()) {
+        request[field] = json!(text);
+    }
+    for (field, text) in [("username", &user.username), ("uid", &user.uid)] {
+        if !text.is_empty() {
+            request["userInfo"][field] = json!(text);
+        }
+    }
+    if !user.groups.is_empty() {
+        request["userInfo"]["groups"] = json!(user.groups);
+    }
+    request
 }

@@ -72,6 +72,7 @@ impl Asked {
             object: self.new.as_ref(),
             old_object: self.old.as_ref(),
             user: &self.user,
+            request: None,
         }
     }
 }
@@ -163,6 +164,41 @@ fn r26_a_condition_that_does_not_hold_decides_as_in_kubernetes() {
     let conditions = json!({"matchConditions": [{"name": "fails", "expression": "object.nothing.at == 1"},
         {"name": "not", "expression": "operation == 'CREATE'"}]});
     assert!(!asks(&gate(&["UPDATE"], conditions), &Asked::update(deployment(1), deployment(2))));
+}
+
+#[test]
+fn r26_request_is_what_the_api_server_shows() {
+    let conditions = |expression: &str| json!({"matchConditions": [{"name": "one", "expression": expression}]});
+    let mut everything = gate(&["CREATE", "UPDATE", "DELETE"], json!({}));
+    everything.resources = serde_json::from_value(json!([{"apiGroups": ["apps"], "resources": ["deployments"]},
+        {"apiGroups": [""], "resources": ["namespaces"]}]))
+    .unwrap();
+    let holds = |expression: &str, attempt: &Attempt<'_>| {
+        let gate = GateEvent {
+            match_conditions: gate(&["UPDATE"], conditions(expression)).match_conditions,
+            ..everything.clone()
+        };
+        let spec = process(json!({}), gate);
+        let candidate = Candidate { name: "only", spec: &spec, not_ready: None };
+        matches!(select(&[candidate], attempt), Selection::Ask(_))
+    };
+    let asked = Asked::update(deployment(1), deployment(2));
+    let namespace = Asked { name: "prod", namespace: None, ..Asked::update(deployment(1), deployment(2)) };
+    let namespace = namespace.on("", "namespaces", "");
+    let scale = Asked::update(deployment(1), deployment(2)).on("apps", "deployments", "scale");
+    for (expression, asked) in [
+        ("!has(request.subResource)", &asked),
+        ("!has(request.requestSubResource)", &asked),
+        ("!has(request.userInfo.uid)", &asked),
+        ("has(request.options) && has(request.dryRun) && !request.dryRun", &asked),
+        ("request.namespace == 'prod' && request.name == 'prod'", &namespace),
+        ("has(request.subResource) && request.subResource == 'scale'", &scale),
+    ] {
+        assert!(holds(expression, &asked.attempt()), "{expression}");
+    }
+    let shown = json!({"kind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}, "dryRun": true});
+    let attempt = Attempt { request: Some(&shown), ..scale.attempt() };
+    assert!(holds("request.kind.group == 'autoscaling' && request.dryRun", &attempt), "as it was sent");
 }
 
 #[test]
