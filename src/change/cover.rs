@@ -80,6 +80,19 @@ impl Attempt<'_> {
                 || groups.iter().any(|group| CONTROLLER_GROUPS.contains(&group.as_str())))
     }
 
+    /// Whether an object that is being deleted only has fewer finalizers after it: that finishes what was agreed to before, or
+    /// follows from it.
+    fn finishes(&self, ignored: &[String]) -> bool {
+        let (Some(old), Some(new)) = (self.old_object, self.object) else { return false };
+        let finalizers = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let before = finalizers(old);
+        if old["metadata"]["deletionTimestamp"].is_null() || !finalizers(new).iter().all(|one| before.contains(one)) {
+            return false;
+        }
+        let others: Vec<String> = ignored.iter().cloned().chain(["/metadata/finalizers".to_owned()]).collect();
+        !payload::changes_something(self, &others)
+    }
+
     /// The namespace whose name and labels count: that of the object, or the object itself when it is one.
     fn place(&self) -> Option<(&str, BTreeMap<String, String>)> {
         if (self.group, self.resource) != ("", "namespaces") {
@@ -140,6 +153,7 @@ fn covers_operation(gate: &GateEvent, attempt: &Attempt<'_>) -> bool {
         Operation::Update => {
             let ignored = payload::ignored(std::slice::from_ref(&gate), attempt);
             payload::changes_something(attempt, &ignored)
+                && !attempt.finishes(&ignored)
                 && ((asked(Operation::Update) && changes_field(gate, attempt))
                     || (asked(Operation::Delete) && attempt.changes_owners()))
         }

@@ -202,6 +202,38 @@ fn r26_request_is_what_the_api_server_shows() {
 }
 
 #[test]
+fn attack_21_fewer_finalizers_finish_a_deletion_and_more_are_held() {
+    let object = |finalizers: &[&str], deleted: bool| {
+        let mut object = deployment(1);
+        object["metadata"]["finalizers"] = json!(finalizers);
+        if deleted {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        object
+    };
+    let with = |mut object: Value, pointer: &str, value: Value| {
+        object.pointer_mut(pointer).unwrap().clone_from(&value);
+        object
+    };
+    let cases = [
+        (object(&["a", "b"], true), object(&["b"], true), false),
+        (object(&["a"], true), deployment(1), false),
+        (object(&["a", "b"], true), with(object(&["b"], true), "/metadata/resourceVersion", json!("8")), false),
+        (object(&["a", "b"], false), object(&["b"], false), true),
+        (object(&["a"], true), object(&["a", "b"], true), true),
+        (object(&["a"], true), object(&["b"], true), true),
+        (object(&["a", "b"], true), with(object(&["b"], true), "/spec/replicas", json!(2)), true),
+        (object(&["a"], true), with(object(&["a"], true), "/spec/replicas", json!(2)), true),
+    ];
+    for (old, new, expected) in cases {
+        for fields in [json!({}), json!({"fields": ["spec.replicas", "metadata.finalizers"]})] {
+            let all = gate(&["CREATE", "UPDATE", "DELETE"], fields);
+            assert_eq!(asks(&all, &Asked::update(old.clone(), new.clone())), expected, "{old} to {new}");
+        }
+    }
+}
+
+#[test]
 fn r20_expressions_see_old_and_new() {
     let binding = |people: &[&str]| json!({"metadata": {"name": "web"}, "subjects": people});
     let spec = json!({"subjects": "added(object.subjects, oldObject.?subjects.orValue([]))",

@@ -233,13 +233,14 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     }
     let deletes = gate.operations.contains(&Operation::Delete);
     let updates = gate.operations.contains(&Operation::Update);
+    let named = gate.resources.iter().flat_map(|listed| &listed.resources);
+    let named = named.filter_map(|resource| resource.split_once('/')).map(|(_, subresource)| subresource);
+    let whole: BTreeSet<&str> = named.chain(["approval"]).collect();
+    let whole = at_subresource(&whole.into_iter().collect::<Vec<_>>());
     let mut changes = Vec::new();
     if updates && gate.fields.is_empty() {
-        let named = gate.resources.iter().flat_map(|listed| &listed.resources);
-        let named = named.filter_map(|resource| resource.split_once('/')).map(|(_, subresource)| subresource);
-        let whole: BTreeSet<&str> = named.chain(["approval"]).collect();
-        changes.push(at_subresource(&whole.into_iter().collect::<Vec<_>>()));
-        changes.push(MEANS_SOMETHING.to_owned());
+        changes.push(whole.clone());
+        changes.push(means_something(&[&MEANT[..], &["finalizers"]].concat()));
     } else if updates {
         changes.extend(gate.fields.iter().map(|path| field_changes(path)));
         // The scale of a custom resource has fields of its own.
@@ -252,6 +253,11 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     }
     if updates || deletes {
         add("changes", format!("request.operation != \"UPDATE\" || {}", changes.join(" || ")));
+        // Fewer finalizers finish a deletion, whoever is up or down.
+        let more = r#"("finalizers" in object.metadata && !object.metadata.finalizers.all(f, "finalizers" in oldObject.metadata && f in oldObject.metadata.finalizers))"#;
+        let other = means_something(&MEANT);
+        let lives = r#"!("deletionTimestamp" in oldObject.metadata)"#;
+        add("finishes", format!("request.operation != \"UPDATE\" || {lives} || {whole} || {more} || {other}"));
     }
     conditions
 }
@@ -260,8 +266,15 @@ fn not_the_operator(operator: &str) -> Value {
     json!({"name": "quorate.dev/operator", "expression": format!("request.userInfo.username != {}", json!(operator))})
 }
 
-/// Whether anything but the status and what the server sets changes.
-const MEANS_SOMETHING: &str = r#"!object.all(k, k in ["metadata", "status"] || (k in oldObject && object[k] == oldObject[k])) || !oldObject.all(k, k in ["metadata", "status"] || k in object) || ["labels", "annotations", "finalizers", "ownerReferences", "generateName"].exists(k, (k in object.metadata) != (k in oldObject.metadata) || (k in object.metadata && object.metadata[k] != oldObject.metadata[k]))"#;
+/// What means something below metadata, beside finalizers.
+const MEANT: [&str; 4] = ["labels", "annotations", "ownerReferences", "generateName"];
+
+/// Whether anything but the status and what the server sets changes; of metadata these.
+fn means_something(metadata: &[&str]) -> String {
+    let same = r#"object.all(k, k in ["metadata", "status"] || (k in oldObject && object[k] == oldObject[k]))"#;
+    let gone = r#"oldObject.all(k, k in ["metadata", "status"] || k in object)"#;
+    format!("!{same} || !{gone} || {}", metadata_changes(metadata))
+}
 
 /// Whether it is one of these subresources. What is empty is missing in what the API server shows to conditions.
 fn at_subresource(names: &[&str]) -> String {
