@@ -169,24 +169,57 @@ fn changes_field(gate: &GateEvent, attempt: &Attempt<'_>) -> bool {
                 // A custom resource says itself which of its fields its scale stands for: any below spec may be.
                 || (attempt.subresource == "scale"
                     && attempt.group.contains('.')
-                    && path.starts_with("spec")
+                    && segments(path)[0] == "spec"
                     && differs("spec.replicas"))
         })
 }
 
 /// The fields whose keys may have dots: below them the rest of a path is one key.
-const FREE_KEYS: [&[&str]; 5] =
-    [&["metadata", "annotations"], &["metadata", "labels"], &["data"], &["stringData"], &["binaryData"]];
+const FREE_KEYS: [&str; 3] = ["data", "stringData", "binaryData"];
 
-/// The keys that a path such as `spec.replicas` or `metadata.labels.example.com/tier` leads through.
+/// Maps whose keys often have dots, though other kinds have fields of those names.
+const DOTTED: [&str; 2] = ["nodeSelector", "matchLabels"];
+
+/// The keys that a path leads through: `spec.replicas`, `metadata.labels.example.com/tier`, or a JSON pointer
+/// (`/spec/nodeSelector/kubernetes.io~1arch`).
 #[must_use]
-pub fn segments(path: &str) -> Vec<&str> {
-    let plain: Vec<&str> = path.split('.').collect();
-    let free = FREE_KEYS.iter().find(|keys| plain.len() > keys.len() && plain.starts_with(keys));
-    match free {
-        Some(keys) => path.splitn(keys.len() + 1, '.').collect(),
-        None => plain,
+pub fn segments(path: &str) -> Vec<String> {
+    if let Some(pointer) = path.strip_prefix('/') {
+        return pointer.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect();
     }
+    let plain: Vec<&str> = path.split('.').collect();
+    // Those of the object itself, and of a template in it.
+    let labelled =
+        plain.windows(2).position(|keys| keys[0] == "metadata" && ["labels", "annotations"].contains(&keys[1]));
+    let free = labelled.map(|at| at + 2).or(FREE_KEYS.contains(&plain[0]).then_some(1));
+    path.splitn(free.map_or(plain.len(), |free| free + 1), '.').map(str::to_owned).collect()
+}
+
+/// Why no difference would ever be seen at a path; `status` tells whether the status counts.
+#[must_use]
+pub fn path_fault(path: &str, status: bool) -> Option<&'static str> {
+    let keys = segments(path);
+    if keys.iter().any(String::is_empty) {
+        return Some("has an empty key; write spec.replicas, or a JSON pointer such as /spec/replicas");
+    }
+    if keys[0] == "status" && !status {
+        return Some(
+            "is of the status, which is not gated with the object: name the subresource in resources, as deployments/status",
+        );
+    }
+    if path.starts_with('/') {
+        let escaped = path.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        return (!escaped).then_some("is no JSON pointer: ~ is written ~0, and / in a key ~1");
+    }
+    let free = |at: usize| {
+        FREE_KEYS.contains(&keys[0].as_str())
+            || (at > 1 && keys[at - 2] == "metadata" && ["labels", "annotations"].contains(&keys[at - 1].as_str()))
+    };
+    let slash = keys.iter().enumerate().any(|(at, key)| key.contains('/') && !free(at));
+    let dotted = keys.iter().position(|key| DOTTED.contains(&key.as_str())).is_some_and(|at| keys.len() > at + 2);
+    (slash || dotted).then_some(
+        "seems to have a key with dots: write it as a JSON pointer, as /spec/nodeSelector/kubernetes.io~1arch",
+    )
 }
 
 /// What is at a path; a list on the way is taken whole.
@@ -195,7 +228,7 @@ pub fn field<'a>(object: &'a Value, path: &str) -> &'a Value {
     let mut at = object;
     for key in segments(path) {
         match at {
-            Value::Object(fields) => at = fields.get(key).unwrap_or(&Value::Null),
+            Value::Object(fields) => at = fields.get(&key).unwrap_or(&Value::Null),
             Value::Array(_) => return at,
             _ => return &Value::Null,
         }

@@ -234,6 +234,26 @@ fn attack_21_fewer_finalizers_finish_a_deletion_and_more_are_held() {
 }
 
 #[test]
+fn r26_fields_with_dots_differ() {
+    let with = |arch: &str, owner: &str| {
+        let mut object = deployment(1);
+        object["spec"]["nodeSelector"] = json!({"kubernetes.io/arch": arch});
+        object["spec"]["template"] = json!({"metadata": {"annotations": {"example.com/x": owner}}});
+        object
+    };
+    let cases = [
+        ("/spec/nodeSelector/kubernetes.io~1arch", with("b", "a"), true),
+        ("/spec/nodeSelector/kubernetes.io~1arch", with("a", "b"), false),
+        ("spec.template.metadata.annotations.example.com/x", with("a", "b"), true),
+        ("spec.template.metadata.annotations.example.com/x", with("b", "a"), false),
+    ];
+    for (path, new, expected) in cases {
+        let fields = gate(&["UPDATE"], json!({"fields": [path]}));
+        assert_eq!(asks(&fields, &Asked::update(with("a", "a"), new)), expected, "{path}");
+    }
+}
+
+#[test]
 fn r20_expressions_see_old_and_new() {
     let binding = |people: &[&str]| json!({"metadata": {"name": "web"}, "subjects": people});
     let spec = json!({"subjects": "added(object.subjects, oldObject.?subjects.orValue([]))",

@@ -5,7 +5,7 @@
 //! operator judges again what arrives.
 
 use crate::api::{ApprovalProcess, GateEvent, Initiators, Namespaces, Operation};
-use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, segments};
+use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, path_fault, segments};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -125,7 +125,14 @@ pub fn build(
 /// What can never be gated, and what is written so that it means nothing.
 #[must_use]
 pub fn faults(gate: &GateEvent) -> Vec<String> {
-    let mut faults = Vec::new();
+    let named = gate.resources.iter().flat_map(|listed| &listed.resources);
+    let status = named.into_iter().any(|resource| {
+        resource.ends_with("/status") || resource.ends_with("/approval") || resource == "certificatesigningrequests"
+    });
+    let paths = gate.fields.iter().enumerate();
+    let paths = paths.filter_map(|(position, path)| Some((position, path, path_fault(path, status)?)));
+    let mut faults: Vec<String> =
+        paths.map(|(position, path, why)| format!("spec.event.gate.fields[{position}]: {path} {why}")).collect();
     for (position, listed) in gate.resources.iter().enumerate() {
         let place = format!("spec.event.gate.resources[{position}]");
         for group in &listed.api_groups {
@@ -244,7 +251,7 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     } else if updates {
         changes.extend(gate.fields.iter().map(|path| field_changes(path)));
         // The scale of a custom resource has fields of its own.
-        if gate.fields.iter().any(|path| path.starts_with("spec")) {
+        if gate.fields.iter().any(|path| segments(path)[0] == "spec") {
             changes.push(format!("({} && object.spec != oldObject.spec)", at_subresource(&["scale"])));
         }
     }
@@ -294,7 +301,7 @@ fn field_changes(path: &str) -> String {
 }
 
 /// What is at a path, as an expression that never fails; what is no map on the way is taken whole.
-fn at(root: &str, keys: &[&str]) -> String {
+fn at(root: &str, keys: &[String]) -> String {
     let Some((key, rest)) = keys.split_first() else { return format!("dyn({root})") };
     let key = json!(key);
     let below = format!("{root}[{key}]");

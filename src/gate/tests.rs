@@ -322,3 +322,46 @@ fn what_can_never_be_gated_says_why() {
     }
     assert_eq!(faulty("quorate.dev", "workflowdefinitions"), (0, true));
 }
+
+#[test]
+fn r26_fields_that_would_never_differ_are_refused() {
+    let said = |resource: &str, path: &str| {
+        let resources = json!([{"apiGroups": ["apps"], "resources": ["deployments", resource]}]);
+        let process = process("one", json!({"operations": ["UPDATE"], "resources": resources, "fields": [path]}));
+        faults(process.spec.event.gate.as_ref().expect("a gate")).join("; ")
+    };
+    let plain = "deployments/scale";
+    for (resource, path, told) in [
+        (plain, "status.phase", "name the subresource"),
+        (plain, "/status/phase", "name the subresource"),
+        (plain, "spec.template.spec.nodeSelector.kubernetes.io/arch", "as a JSON pointer"),
+        (plain, "spec.nodeSelector.example.com", "as a JSON pointer"),
+        (plain, "spec.some.example.com/key", "as a JSON pointer"),
+        (plain, "spec..replicas", "empty key"),
+        (plain, "/spec/a~b", "~ is written ~0"),
+    ] {
+        let said = said(resource, path);
+        assert!(said.starts_with(&format!("spec.event.gate.fields[0]: {path} ")) && said.contains(told), "{said}");
+    }
+    for (resource, path) in [
+        ("deployments/status", "status.phase"),
+        (plain, "/spec/nodeSelector/kubernetes.io~1arch"),
+        (plain, "spec.nodeSelector.disk"),
+        (plain, "spec.template.metadata.annotations.example.com/x"),
+        (plain, "metadata.labels.example.com/tier"),
+        (plain, "data.tls.crt"),
+    ] {
+        assert_eq!(said(resource, path), "", "{path}");
+    }
+}
+
+#[test]
+fn r26_the_server_is_told_of_fields_with_dots() {
+    let deployments = json!([{"apiGroups": ["apps"], "resources": ["deployments"]}]);
+    let told = |path: &str| {
+        let gate = json!({"operations": ["UPDATE"], "resources": deployments, "fields": [path]});
+        json!(built(&[process("one", gate)]).webhooks[0]["matchConditions"]).to_string()
+    };
+    assert!(told("/spec/nodeSelector/kubernetes.io~1arch").contains(r#"[\"kubernetes.io/arch\"]"#));
+    assert!(told("spec.template.metadata.annotations.example.com/x").contains(r#"[\"example.com/x\"]"#));
+}
