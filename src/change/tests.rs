@@ -485,6 +485,40 @@ fn r22_the_digest_is_of_what_means_something() {
 }
 
 #[test]
+fn r22_how_an_object_is_deleted_is_part_of_the_digest() {
+    let all = gate(&["DELETE"], json!({}));
+    let pod = |node: &str| json!({"metadata": {"uid": "one"}, "spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}});
+    let running = pod("node");
+    let digest = |on: (&'static str, &'static str), old: &Value, options: Value| {
+        let asked = Asked::new(Operation::Delete, Some(old.clone()), None).on(on.0, on.1, "");
+        let shown = json!({"options": options});
+        held(&Attempt { request: Some(&shown), ..asked.attempt() }, &[&all], Vec::new(), KEY).0.digest
+    };
+    let unset = || json!({"kind": "DeleteOptions"});
+    let background = || json!({"propagationPolicy": "Background"});
+    let (deployments, jobs, pods) = (("apps", "deployments"), ("batch", "jobs"), ("", "pods"));
+    let cases = [
+        (deployments, &running, background(), true),
+        (deployments, &running, json!({"orphanDependents": false}), true),
+        (deployments, &running, json!({"propagationPolicy": "Orphan"}), false),
+        (deployments, &running, json!({"orphanDependents": true}), false),
+        (deployments, &running, json!({"propagationPolicy": "Foreground"}), false),
+        (deployments, &running, json!({"gracePeriodSeconds": 0}), false),
+        (deployments, &running, json!({"preconditions": {"uid": "one"}}), true),
+        (jobs, &running, background(), false),
+        (jobs, &running, json!({"propagationPolicy": "Orphan"}), true),
+        (pods, &running, json!({"gracePeriodSeconds": 30}), true),
+        (pods, &running, json!({"gracePeriodSeconds": 0}), false),
+        (pods, &pod(""), json!({"gracePeriodSeconds": 0}), true),
+    ];
+    for (on, old, options, same) in cases {
+        assert_eq!(digest(on, old, options.clone()) == digest(on, old, unset()), same, "{on:?} {options}");
+    }
+    let by_hand = Asked::new(Operation::Delete, Some(running.clone()), None);
+    assert_eq!(held_of(&all, &by_hand).0.digest, digest(deployments, &running, background()), "kubectl deletes it");
+}
+
+#[test]
 fn r22_a_field_is_out_of_the_digest_only_when_every_process_ignores_it() {
     let (one, other) = (json!({"ignore": ["/a", "/b"]}), json!({"ignore": ["/b", "/c"]}));
     let gates = [gate(&["UPDATE"], one), gate(&["UPDATE"], other)];
