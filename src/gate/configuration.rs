@@ -163,7 +163,7 @@ pub fn faults(gate: &GateEvent) -> Vec<String> {
 /// The rules of a gate; resources that nobody serves are told, and gated should they come.
 fn rules(gate: &GateEvent, resources: &Resources, missing: &mut Vec<String>) -> Vec<Value> {
     let mut operations: BTreeSet<Operation> = gate.operations.iter().copied().collect();
-    let deletes = operations.contains(&Operation::Delete);
+    let (deletes, updates) = (operations.contains(&Operation::Delete), operations.contains(&Operation::Update));
     if deletes {
         // Other owners have an object collected: conditions let only those changes through.
         operations.insert(Operation::Update);
@@ -190,14 +190,21 @@ fn rules(gate: &GateEvent, resources: &Resources, missing: &mut Vec<String>) -> 
                     names.extend(changing.map(|changing| format!("{plain}/{changing}")));
                 }
                 let evicts = deletes && group.is_empty() && resource == "pods";
-                if evicts || resource == "pods/eviction" {
-                    listed.entry((group.clone(), version, scope, true)).or_default().insert("pods/eviction".to_owned());
+                let mut created = evicts.then(|| "pods/eviction".to_owned());
+                // What is created below an object changes it: bindings, tokens.
+                if let Some((_, subresource)) = resource.split_once('/')
+                    && (subresource == "eviction" || (updates && !CHANGING.contains(&subresource)))
+                {
+                    created = Some(resource.clone());
+                }
+                if let Some(created) = created {
+                    listed.entry((group.clone(), version, scope, true)).or_default().insert(created);
                 }
             }
         }
     }
-    let rules = listed.into_iter().map(|((group, version, scope, evicts), names)| {
-        let operations = if evicts { BTreeSet::from([Operation::Create]) } else { operations.clone() };
+    let rules = listed.into_iter().map(|((group, version, scope, created), names)| {
+        let operations = if created { BTreeSet::from([Operation::Create]) } else { operations.clone() };
         json!({"apiGroups": [group], "apiVersions": [version], "resources": names, "operations": operations, "scope": scope})
     });
     rules.collect()

@@ -60,6 +60,8 @@ pub struct Question {
 
 /// How many characters the server makes up at the end of a name, and of which: too few to write words with.
 const MADE_UP: usize = 5;
+/// Where it cuts longer prefixes.
+const LONGEST_PREFIX: usize = 58;
 const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
 
 /// A kind.
@@ -185,7 +187,7 @@ fn is_made_up(prefix: &str, name: &str) -> bool {
         return false;
     };
     end.len() == MADE_UP
-        && prefix.starts_with(start)
+        && (start == prefix || prefix.get(..LONGEST_PREFIX) == Some(start))
         && !start.is_empty()
         && end.chars().all(|made| ALPHABET.contains(made))
 }
@@ -264,6 +266,7 @@ mod tests {
         let long = "x".repeat(100);
         assert!(is_made_up(&long, &format!("{}b2c4d", "x".repeat(58))));
         assert!(!is_made_up("web-", "b2c4d") && !is_made_up("web-", ""));
+        assert!(!is_made_up("web-server-", "web-b2c4d") && !is_made_up(&long, &format!("{}b2c4d", "x".repeat(57))));
     }
 
     #[test]

@@ -282,6 +282,21 @@ fn a_deletion_that_is_gated_brings_evictions_and_owners() {
 }
 
 #[test]
+fn r26_what_is_created_below_an_object_changes_it() {
+    let rules = |operation: &str, resource: &str| {
+        let resources = json!([{"apiGroups": [""], "resources": [resource]}]);
+        let built = built(&[process("one", json!({"operations": [operation], "resources": resources}))]);
+        json!(built.webhooks[0]["rules"]).to_string()
+    };
+    for resource in ["pods/binding", "serviceaccounts/token"] {
+        let told = format!(r#""operations":["CREATE"],"resources":["{resource}"]"#);
+        assert!(rules("UPDATE", resource).contains(&told), "{resource}");
+    }
+    assert!(!rules("UPDATE", "pods/status").contains("CREATE"));
+    assert!(rules("DELETE", "pods/eviction").contains("CREATE"));
+}
+
+#[test]
 fn another_rule_is_another_probe() {
     let gate = |operation: &str| {
         process(
