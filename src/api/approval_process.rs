@@ -180,7 +180,8 @@ pub struct GateEvent {
     /// subresource alone.
     #[schemars(length(min = 1, max = 16))]
     pub resources: Vec<GroupResources>,
-    /// For UPDATE: only when one of these fields changes, written as `spec.replicas`. Default: any.
+    /// For UPDATE: only when one of these fields changes, written as `spec.replicas`, or as a JSON pointer where keys have dots.
+    /// Default: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
     pub fields: Vec<String>,

@@ -33,6 +33,8 @@ pub struct Attempt<'a> {
     pub old_object: Option<&'a Value>,
     /// Who asks.
     pub user: &'a Actor,
+    /// What the API server shows to conditions as `request`; none where nobody asked it yet.
+    pub request: Option<&'a Value>,
 }
 
 /// The subresources by which an object itself is changed: a resource stands for them too. What creates `eviction` deletes.
@@ -76,6 +78,19 @@ impl Attempt<'_> {
         (self.removes() || self.changes_owners() || FOLLOWING.contains(&self.subresource))
             && (CONTROLLERS.contains(&self.user.username.as_str())
                 || groups.iter().any(|group| CONTROLLER_GROUPS.contains(&group.as_str())))
+    }
+
+    /// Whether an object that is being deleted only has fewer finalizers after it: that finishes what was agreed to before, or
+    /// follows from it.
+    fn finishes(&self, ignored: &[String]) -> bool {
+        let (Some(old), Some(new)) = (self.old_object, self.object) else { return false };
+        let finalizers = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let before = finalizers(old);
+        if old["metadata"]["deletionTimestamp"].is_null() || !finalizers(new).iter().all(|one| before.contains(one)) {
+            return false;
+        }
+        let others: Vec<String> = ignored.iter().cloned().chain(["/metadata/finalizers".to_owned()]).collect();
+        !payload::changes_something(self, &others)
     }
 
     /// The namespace whose name and labels count: that of the object, or the object itself when it is one.
@@ -138,6 +153,7 @@ fn covers_operation(gate: &GateEvent, attempt: &Attempt<'_>) -> bool {
         Operation::Update => {
             let ignored = payload::ignored(std::slice::from_ref(&gate), attempt);
             payload::changes_something(attempt, &ignored)
+                && !attempt.finishes(&ignored)
                 && ((asked(Operation::Update) && changes_field(gate, attempt))
                     || (asked(Operation::Delete) && attempt.changes_owners()))
         }
@@ -153,24 +169,57 @@ fn changes_field(gate: &GateEvent, attempt: &Attempt<'_>) -> bool {
                 // A custom resource says itself which of its fields its scale stands for: any below spec may be.
                 || (attempt.subresource == "scale"
                     && attempt.group.contains('.')
-                    && path.starts_with("spec")
+                    && segments(path)[0] == "spec"
                     && differs("spec.replicas"))
         })
 }
 
 /// The fields whose keys may have dots: below them the rest of a path is one key.
-const FREE_KEYS: [&[&str]; 5] =
-    [&["metadata", "annotations"], &["metadata", "labels"], &["data"], &["stringData"], &["binaryData"]];
+const FREE_KEYS: [&str; 3] = ["data", "stringData", "binaryData"];
 
-/// The keys that a path such as `spec.replicas` or `metadata.labels.example.com/tier` leads through.
+/// Maps whose keys often have dots, though other kinds have fields of those names.
+const DOTTED: [&str; 2] = ["nodeSelector", "matchLabels"];
+
+/// The keys that a path leads through: `spec.replicas`, `metadata.labels.example.com/tier`, or a JSON pointer
+/// (`/spec/nodeSelector/kubernetes.io~1arch`).
 #[must_use]
-pub fn segments(path: &str) -> Vec<&str> {
-    let plain: Vec<&str> = path.split('.').collect();
-    let free = FREE_KEYS.iter().find(|keys| plain.len() > keys.len() && plain.starts_with(keys));
-    match free {
-        Some(keys) => path.splitn(keys.len() + 1, '.').collect(),
-        None => plain,
+pub fn segments(path: &str) -> Vec<String> {
+    if let Some(pointer) = path.strip_prefix('/') {
+        return pointer.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect();
     }
+    let plain: Vec<&str> = path.split('.').collect();
+    // Those of the object itself, and of a template in it.
+    let labelled =
+        plain.windows(2).position(|keys| keys[0] == "metadata" && ["labels", "annotations"].contains(&keys[1]));
+    let free = labelled.map(|at| at + 2).or(FREE_KEYS.contains(&plain[0]).then_some(1));
+    path.splitn(free.map_or(plain.len(), |free| free + 1), '.').map(str::to_owned).collect()
+}
+
+/// Why no difference would ever be seen at a path; `status` tells whether the status counts.
+#[must_use]
+pub fn path_fault(path: &str, status: bool) -> Option<&'static str> {
+    let keys = segments(path);
+    if keys.iter().any(String::is_empty) {
+        return Some("has an empty key; write spec.replicas, or a JSON pointer such as /spec/replicas");
+    }
+    if keys[0] == "status" && !status {
+        return Some(
+            "is of the status, which is not gated with the object: name the subresource in resources, as deployments/status",
+        );
+    }
+    if path.starts_with('/') {
+        let escaped = path.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        return (!escaped).then_some("is no JSON pointer: ~ is written ~0, and / in a key ~1");
+    }
+    let free = |at: usize| {
+        FREE_KEYS.contains(&keys[0].as_str())
+            || (at > 1 && keys[at - 2] == "metadata" && ["labels", "annotations"].contains(&keys[at - 1].as_str()))
+    };
+    let slash = keys.iter().enumerate().any(|(at, key)| key.contains('/') && !free(at));
+    let dotted = keys.iter().position(|key| DOTTED.contains(&key.as_str())).is_some_and(|at| keys.len() > at + 2);
+    (slash || dotted).then_some(
+        "seems to have a key with dots: write it as a JSON pointer, as /spec/nodeSelector/kubernetes.io~1arch",
+    )
 }
 
 /// What is at a path; a list on the way is taken whole.
@@ -179,7 +228,7 @@ pub fn field<'a>(object: &'a Value, path: &str) -> &'a Value {
     let mut at = object;
     for key in segments(path) {
         match at {
-            Value::Object(fields) => at = fields.get(key).unwrap_or(&Value::Null),
+            Value::Object(fields) => at = fields.get(&key).unwrap_or(&Value::Null),
             Value::Array(_) => return at,
             _ => return &Value::Null,
         }

@@ -64,7 +64,10 @@ pub fn held(
     let (stripped_old, stripped_new) = (old.map(|old| strip(old, &held)), new.map(|new| strip(new, &held)));
     held.digest = match new {
         Some(new) => whole(new, &held, key),
-        None => hash(&json!([attempt.operation, attempt.group, attempt.resource, attempt.subresource]), None),
+        None => {
+            let what = json!([attempt.operation, attempt.group, attempt.resource, attempt.subresource]);
+            hash(&json!([what, deletion(attempt)]), None)
+        }
     };
     held.base = match attempt.operation {
         Operation::Create => held.name.clone(),
@@ -83,6 +86,31 @@ pub fn held(
     let (kept_old, kept_new) = (kept(stripped_old), kept(stripped_new));
     held.old_object = kept_old;
     (held, kept_new)
+}
+
+/// How an object is deleted: what becomes of what it owns, and how long it is waited for. What is left out counts as what the API
+/// server takes for it, so that a change written by hand stands for the plain command.
+fn deletion(attempt: &Attempt<'_>) -> Value {
+    let empty = Value::Null;
+    let options = attempt.request.map_or(&empty, |request| &request["options"]);
+    let by_default = match (attempt.group, attempt.resource) {
+        ("batch", "jobs") | ("", "replicationcontrollers") => "Orphan",
+        _ => "Background",
+    };
+    let policy = match (options["propagationPolicy"].as_str(), options["orphanDependents"].as_bool()) {
+        (Some(policy), _) => policy,
+        (None, Some(true)) => "Orphan",
+        (None, Some(false)) => "Background",
+        (None, None) => by_default,
+    };
+    // Of a pod the server fills in what the pod says, and 0 where nothing runs.
+    let old = attempt.old_object.unwrap_or(&empty);
+    let is_pod = (attempt.group, attempt.resource) == ("", "pods");
+    let runs = old["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty())
+        && !["Succeeded", "Failed"].contains(&old["status"]["phase"].as_str().unwrap_or_default());
+    let own = if runs { old["spec"]["terminationGracePeriodSeconds"].as_i64() } else { Some(0) };
+    let grace = options["gracePeriodSeconds"].as_i64().filter(|grace| !is_pod || own != Some(*grace));
+    json!([policy, grace])
 }
 
 /// Whether what was held has happened, as far as the object shows it that is there now: none where there is none.

@@ -3,9 +3,10 @@
 use super::about::{self, About, narrowed};
 use super::cover::{Attempt, covers, labels, takes};
 use super::{differences, payload};
-use crate::api::{ApprovalProcessSpec, GateEvent, OnMatch, PlannedProcess};
+use crate::api::{ApprovalProcessSpec, GateEvent, OnMatch, Operation, PlannedProcess};
 use crate::cel::{Expression, Scope};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What the conditions and expressions of a process with a gate see. `request` is what Kubernetes' own admission expressions
 /// see under that name; `object` and `oldObject` are null where there is none.
@@ -96,23 +97,50 @@ pub fn gates<'a>(candidates: &[Candidate<'a>], planned: &[PlannedProcess]) -> Ve
     named.filter_map(|candidate| candidate.spec.event.gate.as_ref()).collect()
 }
 
-/// The processes whose gate a namespace leaves when its labels change: only who may pass without approval may do that.
+/// The processes whose gate a namespace leaves when its labels change: only who may pass without approval may do that. Those are
+/// the processes that no longer select it, and those behind a process that ends the search and selects it now.
 #[must_use]
 pub fn left<'a>(candidates: &[Candidate<'a>], attempt: &Attempt<'_>) -> Vec<&'a str> {
     let (Some(old), Some(new)) = (attempt.old_object, attempt.object) else { return Vec::new() };
     if (attempt.group, attempt.resource) != ("", "namespaces") {
         return Vec::new();
     }
-    let leaves = |gate: &GateEvent| {
-        let namespaces = gate.namespaces.as_ref().filter(|namespaces| namespaces.names.is_empty());
-        namespaces.is_some_and(|namespaces| {
-            takes(namespaces, attempt.name, &labels(old)) && !takes(namespaces, attempt.name, &labels(new))
-        })
+    let (before, after) = (labels(old), labels(new));
+    // Before and after, where labels select.
+    let selects = |gate: &GateEvent| {
+        let namespaces = gate.namespaces.as_ref().filter(|namespaces| namespaces.names.is_empty())?;
+        Some((takes(namespaces, attempt.name, &before), takes(namespaces, attempt.name, &after)))
     };
-    let gated = candidates.iter().filter(|candidate| candidate.spec.event.gate.as_ref().is_some_and(leaves));
-    let mut names: Vec<&str> = gated.map(|candidate| candidate.name).collect();
+    let gates: Vec<_> =
+        candidates.iter().filter_map(|candidate| Some((candidate, candidate.spec.event.gate.as_ref()?))).collect();
+    let place = |candidate: &Candidate<'a>| (candidate.spec.order, candidate.name);
+    let entered = gates.iter().filter(|(candidate, gate)| {
+        (candidate.spec.skip || candidate.spec.on_match == OnMatch::Stop) && selects(gate) == Some((false, true))
+    });
+    let entered: Vec<_> = entered.collect();
+    let gated = gates.iter().filter(|(candidate, gate)| {
+        // Labels that it is selected by may come later.
+        let named = gate.namespaces.as_ref().filter(|namespaces| !namespaces.names.is_empty());
+        let about = named.is_none_or(|namespaces| takes(namespaces, attempt.name, &after));
+        !candidate.spec.skip
+            && (selects(gate) == Some((true, false))
+                || (about && entered.iter().any(|(first, ends)| place(first) < place(candidate) && share(ends, gate))))
+    });
+    let mut names: Vec<&str> = gated.map(|(candidate, _)| candidate.name).collect();
     names.sort_unstable();
     names
+}
+
+/// Whether two gates may be about the same objects.
+fn share(one: &GateEvent, other: &GateEvent) -> bool {
+    let plain = |resource: &str| resource.split('/').next().unwrap_or_default().to_owned();
+    let all = |gate: &GateEvent| -> BTreeSet<(String, String)> {
+        let listed = gate.resources.iter().flat_map(|listed| {
+            listed.api_groups.iter().flat_map(|group| listed.resources.iter().map(|name| (group.clone(), plain(name))))
+        });
+        listed.collect()
+    };
+    !all(one).is_disjoint(&all(other))
 }
 
 /// What is wrong with the expressions of a process with a gate.
@@ -172,20 +200,48 @@ pub fn input(attempt: &Attempt<'_>, redacted: &[String]) -> Value {
         let object = object.map(|object| differences::redact(object.clone(), redacted));
         object.unwrap_or_default()
     };
-    let Attempt { group, version, kind, resource, .. } = attempt;
     json!({
         "object": shown(attempt.object),
         "oldObject": shown(attempt.old_object),
         "operation": attempt.operation,
         "initiator": {"username": attempt.user.username, "uid": attempt.user.uid, "groups": attempt.user.groups},
-        "request": {
-            "kind": {"group": group, "version": version, "kind": kind},
-            "resource": {"group": group, "version": version, "resource": resource},
-            "subResource": attempt.subresource,
-            "name": attempt.name,
-            "namespace": attempt.namespace.unwrap_or_default(),
-            "operation": attempt.operation,
-            "userInfo": {"username": attempt.user.username, "uid": attempt.user.uid, "groups": attempt.user.groups},
-        },
+        "request": attempt.request.cloned().unwrap_or_else(|| request(attempt)),
     })
+}
+
+/// `request` as the API server would show it: what is empty is missing, and a Namespace names itself as its namespace.
+fn request(attempt: &Attempt<'_>) -> Value {
+    let Attempt { group, version, kind, resource, subresource, name, user, .. } = *attempt;
+    let kind = json!({"group": group, "version": version, "kind": kind});
+    let resource_of = json!({"group": group, "version": version, "resource": resource});
+    let options = match attempt.operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+    };
+    let mut request = json!({
+        "kind": kind,
+        "resource": resource_of,
+        "requestKind": kind,
+        "requestResource": resource_of,
+        "operation": attempt.operation,
+        "userInfo": {},
+        "dryRun": false,
+        "options": {"apiVersion": "meta.k8s.io/v1", "kind": options},
+    });
+    let is_namespace = (group, resource) == ("", "namespaces");
+    let namespace = attempt.namespace.or(is_namespace.then_some(name)).unwrap_or_default();
+    let told = [("subResource", subresource), ("requestSubResource", subresource), ("name", name)];
+    for (field, text) in told.into_iter().chain([("namespace", namespace)]).filter(|(_, text)| !text.is_empty()) {
+        request[field] = json!(text);
+    }
+    for (field, text) in [("username", &user.username), ("uid", &user.uid)] {
+        if !text.is_empty() {
+            request["userInfo"][field] = json!(text);
+        }
+    }
+    if !user.groups.is_empty() {
+        request["userInfo"]["groups"] = json!(user.groups);
+    }
+    request
 }

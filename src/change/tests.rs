@@ -72,6 +72,7 @@ impl Asked {
             object: self.new.as_ref(),
             old_object: self.old.as_ref(),
             user: &self.user,
+            request: None,
         }
     }
 }
@@ -163,6 +164,93 @@ fn r26_a_condition_that_does_not_hold_decides_as_in_kubernetes() {
     let conditions = json!({"matchConditions": [{"name": "fails", "expression": "object.nothing.at == 1"},
         {"name": "not", "expression": "operation == 'CREATE'"}]});
     assert!(!asks(&gate(&["UPDATE"], conditions), &Asked::update(deployment(1), deployment(2))));
+}
+
+#[test]
+fn r26_request_is_what_the_api_server_shows() {
+    let conditions = |expression: &str| json!({"matchConditions": [{"name": "one", "expression": expression}]});
+    let mut everything = gate(&["CREATE", "UPDATE", "DELETE"], json!({}));
+    everything.resources = serde_json::from_value(json!([{"apiGroups": ["apps"], "resources": ["deployments"]},
+        {"apiGroups": [""], "resources": ["namespaces"]}]))
+    .unwrap();
+    let holds = |expression: &str, attempt: &Attempt<'_>| {
+        let gate = GateEvent {
+            match_conditions: gate(&["UPDATE"], conditions(expression)).match_conditions,
+            ..everything.clone()
+        };
+        let spec = process(json!({}), gate);
+        let candidate = Candidate { name: "only", spec: &spec, not_ready: None };
+        matches!(select(&[candidate], attempt), Selection::Ask(_))
+    };
+    let asked = Asked::update(deployment(1), deployment(2));
+    let namespace = Asked { name: "prod", namespace: None, ..Asked::update(deployment(1), deployment(2)) };
+    let namespace = namespace.on("", "namespaces", "");
+    let scale = Asked::update(deployment(1), deployment(2)).on("apps", "deployments", "scale");
+    for (expression, asked) in [
+        ("!has(request.subResource)", &asked),
+        ("!has(request.requestSubResource)", &asked),
+        ("!has(request.userInfo.uid)", &asked),
+        ("has(request.options) && has(request.dryRun) && !request.dryRun", &asked),
+        ("request.namespace == 'prod' && request.name == 'prod'", &namespace),
+        ("has(request.subResource) && request.subResource == 'scale'", &scale),
+    ] {
+        assert!(holds(expression, &asked.attempt()), "{expression}");
+    }
+    let shown = json!({"kind": {"group": "autoscaling", "version": "v1", "kind": "Scale"}, "dryRun": true});
+    let attempt = Attempt { request: Some(&shown), ..scale.attempt() };
+    assert!(holds("request.kind.group == 'autoscaling' && request.dryRun", &attempt), "as it was sent");
+}
+
+#[test]
+fn attack_21_fewer_finalizers_finish_a_deletion_and_more_are_held() {
+    let object = |finalizers: &[&str], deleted: bool| {
+        let mut object = deployment(1);
+        object["metadata"]["finalizers"] = json!(finalizers);
+        if deleted {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        object
+    };
+    let with = |mut object: Value, pointer: &str, value: Value| {
+        object.pointer_mut(pointer).unwrap().clone_from(&value);
+        object
+    };
+    let cases = [
+        (object(&["a", "b"], true), object(&["b"], true), false),
+        (object(&["a"], true), deployment(1), false),
+        (object(&["a", "b"], true), with(object(&["b"], true), "/metadata/resourceVersion", json!("8")), false),
+        (object(&["a", "b"], false), object(&["b"], false), true),
+        (object(&["a"], true), object(&["a", "b"], true), true),
+        (object(&["a"], true), object(&["b"], true), true),
+        (object(&["a", "b"], true), with(object(&["b"], true), "/spec/replicas", json!(2)), true),
+        (object(&["a"], true), with(object(&["a"], true), "/spec/replicas", json!(2)), true),
+    ];
+    for (old, new, expected) in cases {
+        for fields in [json!({}), json!({"fields": ["spec.replicas", "metadata.finalizers"]})] {
+            let all = gate(&["CREATE", "UPDATE", "DELETE"], fields);
+            assert_eq!(asks(&all, &Asked::update(old.clone(), new.clone())), expected, "{old} to {new}");
+        }
+    }
+}
+
+#[test]
+fn r26_fields_with_dots_differ() {
+    let with = |arch: &str, owner: &str| {
+        let mut object = deployment(1);
+        object["spec"]["nodeSelector"] = json!({"kubernetes.io/arch": arch});
+        object["spec"]["template"] = json!({"metadata": {"annotations": {"example.com/x": owner}}});
+        object
+    };
+    let cases = [
+        ("/spec/nodeSelector/kubernetes.io~1arch", with("b", "a"), true),
+        ("/spec/nodeSelector/kubernetes.io~1arch", with("a", "b"), false),
+        ("spec.template.metadata.annotations.example.com/x", with("a", "b"), true),
+        ("spec.template.metadata.annotations.example.com/x", with("b", "a"), false),
+    ];
+    for (path, new, expected) in cases {
+        let fields = gate(&["UPDATE"], json!({"fields": [path]}));
+        assert_eq!(asks(&fields, &Asked::update(with("a", "a"), new)), expected, "{path}");
+    }
 }
 
 #[test]
@@ -325,6 +413,41 @@ fn attack_24_a_namespace_that_leaves_the_gate_is_seen() {
 }
 
 #[test]
+fn attack_24_a_namespace_enters_what_ends_the_search_and_leaves_what_is_behind() {
+    let namespace = |tier: &str| json!({"metadata": {"name": "prod", "labels": {"tier": tier}}});
+    let asked = |old: &str, new: &str| Asked {
+        name: "prod",
+        ..Asked::update(namespace(old), namespace(new)).on("", "namespaces", "")
+    };
+    let sandbox = || gate(&["UPDATE"], json!({"namespaces": {"matchLabels": {"tier": "sandbox"}}}));
+    let first = |more: Value| process(more, sandbox());
+    let strict = |order: i32, more: Value| process(json!({"order": order}), gate(&["UPDATE"], more));
+    let skip = || json!({"skip": true, "order": 100});
+    let other = json!({"resources": [{"apiGroups": [""], "resources": ["configmaps"]}]});
+    let scale = json!({"resources": [{"apiGroups": ["apps"], "resources": ["deployments/scale"]}]});
+    let cases: &[(ApprovalProcessSpec, ApprovalProcessSpec, bool)] = &[
+        (first(skip()), strict(200, json!({})), true),
+        (first(json!({"order": 100, "onMatch": "Stop"})), strict(200, json!({})), true),
+        (first(json!({"order": 100, "onMatch": "Continue"})), strict(200, json!({})), false),
+        (first(skip()), strict(1, json!({})), false),
+        (first(skip()), strict(200, scale), true),
+        (first(skip()), strict(200, other), false),
+        (first(skip()), strict(200, json!({"namespaces": {"names": ["prod"]}})), true),
+        (first(skip()), strict(200, json!({"namespaces": {"names": ["test"]}})), false),
+        (first(skip()), strict(200, json!({"namespaces": {"matchLabels": {"later": "prod"}}})), true),
+    ];
+    for (position, (first, strict, expected)) in cases.iter().enumerate() {
+        let candidates =
+            [("first", first), ("strict", strict)].map(|(name, spec)| Candidate { name, spec, not_ready: None });
+        let entered = left(&candidates, &asked("test", "sandbox").attempt());
+        assert_eq!(entered, if *expected { vec!["strict"] } else { vec![] }, "case {position}");
+        for (old, new) in [("sandbox", "sandbox"), ("test", "other")] {
+            assert_eq!(left(&candidates, &asked(old, new).attempt()), Vec::<&str>::new(), "case {position}");
+        }
+    }
+}
+
+#[test]
 fn r22_the_digest_is_of_what_means_something() {
     let all = gate(&["CREATE", "UPDATE", "DELETE"], json!({"ignore": ["/metadata/annotations/example.com~1touched"]}));
     let digest = |change: &dyn Fn(&mut Value)| {
@@ -359,6 +482,40 @@ fn r22_the_digest_is_of_what_means_something() {
     for (pointer, value) in &something {
         assert_ne!(digest(&|new| set(new, pointer, value)), plain, "{pointer} = {value}");
     }
+}
+
+#[test]
+fn r22_how_an_object_is_deleted_is_part_of_the_digest() {
+    let all = gate(&["DELETE"], json!({}));
+    let pod = |node: &str| json!({"metadata": {"uid": "one"}, "spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}});
+    let running = pod("node");
+    let digest = |on: (&'static str, &'static str), old: &Value, options: Value| {
+        let asked = Asked::new(Operation::Delete, Some(old.clone()), None).on(on.0, on.1, "");
+        let shown = json!({"options": options});
+        held(&Attempt { request: Some(&shown), ..asked.attempt() }, &[&all], Vec::new(), KEY).0.digest
+    };
+    let unset = || json!({"kind": "DeleteOptions"});
+    let background = || json!({"propagationPolicy": "Background"});
+    let (deployments, jobs, pods) = (("apps", "deployments"), ("batch", "jobs"), ("", "pods"));
+    let cases = [
+        (deployments, &running, background(), true),
+        (deployments, &running, json!({"orphanDependents": false}), true),
+        (deployments, &running, json!({"propagationPolicy": "Orphan"}), false),
+        (deployments, &running, json!({"orphanDependents": true}), false),
+        (deployments, &running, json!({"propagationPolicy": "Foreground"}), false),
+        (deployments, &running, json!({"gracePeriodSeconds": 0}), false),
+        (deployments, &running, json!({"preconditions": {"uid": "one"}}), true),
+        (jobs, &running, background(), false),
+        (jobs, &running, json!({"propagationPolicy": "Orphan"}), true),
+        (pods, &running, json!({"gracePeriodSeconds": 30}), true),
+        (pods, &running, json!({"gracePeriodSeconds": 0}), false),
+        (pods, &pod(""), json!({"gracePeriodSeconds": 0}), true),
+    ];
+    for (on, old, options, same) in cases {
+        assert_eq!(digest(on, old, options.clone()) == digest(on, old, unset()), same, "{on:?} {options}");
+    }
+    let by_hand = Asked::new(Operation::Delete, Some(running.clone()), None);
+    assert_eq!(held_of(&all, &by_hand).0.digest, digest(deployments, &running, background()), "kubectl deletes it");
 }
 
 #[test]

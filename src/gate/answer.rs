@@ -180,7 +180,7 @@ async fn leaving(
     for process in left(&candidates, &attempt) {
         if !may_bypass(context, user, process).await? {
             return Ok(Some(format!(
-                "namespace {} would leave the gate of approvalprocess/{process}: only who holds the verb bypass on it may change the labels that it is selected by",
+                "namespace {} would leave the gate of approvalprocess/{process}: only who holds the verb bypass on it may change the labels that decide it",
                 question.name
             )));
         }

@@ -5,7 +5,7 @@
 //! operator judges again what arrives.
 
 use crate::api::{ApprovalProcess, GateEvent, Initiators, Namespaces, Operation};
-use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, segments};
+use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, path_fault, segments};
 use crate::change::differences::moves;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt as _;
@@ -96,11 +96,12 @@ pub fn build(
         if !missing.is_empty() {
             built.faults.insert(name.clone(), missing);
         }
+        // A namespace may enter what needs no approval, and so leave what does.
+        labelled |= gate.namespaces.as_ref().is_some_and(|namespaces| namespaces.names.is_empty());
         // What needs no approval is not held: nobody has to be asked about it.
         if process.spec.skip {
             continue;
         }
-        labelled |= gate.namespaces.as_ref().is_some_and(|namespaces| namespaces.names.is_empty());
         let mut conditions = own_conditions(gate, installation.operator);
         let own = conditions.len();
         let written = gate.match_conditions.iter().enumerate();
@@ -112,7 +113,7 @@ pub fn build(
         built.webhooks.push(webhook(&webhook_name(&name), &rules, &selector, &conditions, installation));
         built.of.push(Some((name, own)));
     }
-    if labelled {
+    if labelled && !built.webhooks.is_empty() {
         built.webhooks.push(leaving(installation));
         built.of.push(None);
     }
@@ -125,7 +126,14 @@ pub fn build(
 /// What can never be gated, and what is written so that it means nothing.
 #[must_use]
 pub fn faults(gate: &GateEvent) -> Vec<String> {
-    let mut faults = Vec::new();
+    let named = gate.resources.iter().flat_map(|listed| &listed.resources);
+    let status = named.into_iter().any(|resource| {
+        resource.ends_with("/status") || resource.ends_with("/approval") || resource == "certificatesigningrequests"
+    });
+    let paths = gate.fields.iter().enumerate();
+    let paths = paths.filter_map(|(position, path)| Some((position, path, path_fault(path, status)?)));
+    let mut faults: Vec<String> =
+        paths.map(|(position, path, why)| format!("spec.event.gate.fields[{position}]: {path} {why}")).collect();
     for (position, listed) in gate.resources.iter().enumerate() {
         let place = format!("spec.event.gate.resources[{position}]");
         for group in &listed.api_groups {
@@ -159,7 +167,7 @@ pub fn faults(gate: &GateEvent) -> Vec<String> {
 /// The rules of a gate; resources that nobody serves are told, and gated should they come.
 fn rules(gate: &GateEvent, resources: &Resources, missing: &mut Vec<String>) -> Vec<Value> {
     let mut operations: BTreeSet<Operation> = gate.operations.iter().copied().collect();
-    let deletes = operations.contains(&Operation::Delete);
+    let (deletes, updates) = (operations.contains(&Operation::Delete), operations.contains(&Operation::Update));
     if deletes {
         // Other owners have an object collected: conditions let only those changes through.
         operations.insert(Operation::Update);
@@ -186,14 +194,21 @@ fn rules(gate: &GateEvent, resources: &Resources, missing: &mut Vec<String>) -> 
                     names.extend(changing.map(|changing| format!("{plain}/{changing}")));
                 }
                 let evicts = deletes && group.is_empty() && resource == "pods";
-                if evicts || resource == "pods/eviction" {
-                    listed.entry((group.clone(), version, scope, true)).or_default().insert("pods/eviction".to_owned());
+                let mut created = evicts.then(|| "pods/eviction".to_owned());
+                // What is created below an object changes it: bindings, tokens.
+                if let Some((_, subresource)) = resource.split_once('/')
+                    && (subresource == "eviction" || (updates && !CHANGING.contains(&subresource)))
+                {
+                    created = Some(resource.clone());
+                }
+                if let Some(created) = created {
+                    listed.entry((group.clone(), version, scope, true)).or_default().insert(created);
                 }
             }
         }
     }
-    let rules = listed.into_iter().map(|((group, version, scope, evicts), names)| {
-        let operations = if evicts { BTreeSet::from([Operation::Create]) } else { operations.clone() };
+    let rules = listed.into_iter().map(|((group, version, scope, created), names)| {
+        let operations = if created { BTreeSet::from([Operation::Create]) } else { operations.clone() };
         json!({"apiGroups": [group], "apiVersions": [version], "resources": names, "operations": operations, "scope": scope})
     });
     rules.collect()
@@ -236,17 +251,18 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     }
     let deletes = gate.operations.contains(&Operation::Delete);
     let updates = gate.operations.contains(&Operation::Update);
+    let named = gate.resources.iter().flat_map(|listed| &listed.resources);
+    let named = named.filter_map(|resource| resource.split_once('/')).map(|(_, subresource)| subresource);
+    let whole: BTreeSet<&str> = named.chain(["approval"]).collect();
+    let whole = at_subresource(&whole.into_iter().collect::<Vec<_>>());
     let mut changes = Vec::new();
     if updates && gate.fields.is_empty() {
-        let named = gate.resources.iter().flat_map(|listed| &listed.resources);
-        let named = named.filter_map(|resource| resource.split_once('/')).map(|(_, subresource)| subresource);
-        let whole: BTreeSet<&str> = named.chain(["approval"]).collect();
-        changes.push(at_subresource(&whole.into_iter().collect::<Vec<_>>()));
-        changes.push(MEANS_SOMETHING.to_owned());
+        changes.push(whole.clone());
+        changes.push(means_something(&[&MEANT[..], &["finalizers"]].concat()));
     } else if updates {
         changes.extend(gate.fields.iter().map(|path| field_changes(path)));
         // The scale of a custom resource has fields of its own.
-        if gate.fields.iter().any(|path| path.starts_with("spec")) {
+        if gate.fields.iter().any(|path| segments(path)[0] == "spec") {
             changes.push(format!("({} && object.spec != oldObject.spec)", at_subresource(&["scale"])));
         }
     }
@@ -255,6 +271,11 @@ fn own_conditions(gate: &GateEvent, operator: &str) -> Vec<Value> {
     }
     if updates || deletes {
         add("changes", format!("request.operation != \"UPDATE\" || {}", changes.join(" || ")));
+        // Fewer finalizers finish a deletion, whoever is up or down.
+        let more = r#"("finalizers" in object.metadata && !object.metadata.finalizers.all(f, "finalizers" in oldObject.metadata && f in oldObject.metadata.finalizers))"#;
+        let other = means_something(&MEANT);
+        let lives = r#"!("deletionTimestamp" in oldObject.metadata)"#;
+        add("finishes", format!("request.operation != \"UPDATE\" || {lives} || {whole} || {more} || {other}"));
     }
     conditions
 }
@@ -263,8 +284,15 @@ fn not_the_operator(operator: &str) -> Value {
     json!({"name": "quorate.dev/operator", "expression": format!("request.userInfo.username != {}", json!(operator))})
 }
 
-/// Whether anything but the status and what the server sets changes.
-const MEANS_SOMETHING: &str = r#"!object.all(k, k in ["metadata", "status"] || (k in oldObject && object[k] == oldObject[k])) || !oldObject.all(k, k in ["metadata", "status"] || k in object) || ["labels", "annotations", "finalizers", "ownerReferences", "generateName"].exists(k, (k in object.metadata) != (k in oldObject.metadata) || (k in object.metadata && object.metadata[k] != oldObject.metadata[k]))"#;
+/// What means something below metadata, beside finalizers.
+const MEANT: [&str; 4] = ["labels", "annotations", "ownerReferences", "generateName"];
+
+/// Whether anything but the status and what the server sets changes; of metadata these.
+fn means_something(metadata: &[&str]) -> String {
+    let same = r#"object.all(k, k in ["metadata", "status"] || (k in oldObject && object[k] == oldObject[k]))"#;
+    let gone = r#"oldObject.all(k, k in ["metadata", "status"] || k in object)"#;
+    format!("!{same} || !{gone} || {}", metadata_changes(metadata))
+}
 
 /// Whether it is one of these subresources. What is empty is missing in what the API server shows to conditions.
 fn at_subresource(names: &[&str]) -> String {
@@ -284,7 +312,7 @@ fn field_changes(path: &str) -> String {
 }
 
 /// What is at a path, as an expression that never fails; what is no map on the way is taken whole.
-fn at(root: &str, keys: &[&str]) -> String {
+fn at(root: &str, keys: &[String]) -> String {
     let Some((key, rest)) = keys.split_first() else { return format!("dyn({root})") };
     let key = json!(key);
     let below = format!("{root}[{key}]");
@@ -335,7 +363,7 @@ fn webhook(
     })
 }
 
-/// Namespaces whose labels change may leave the selection of a process.
+/// Namespaces whose labels change may leave the selection of a process, or enter one that ends the search before it.
 fn leaving(installation: &Installation<'_>) -> Value {
     let names = ["namespaces", "namespaces/status", "namespaces/finalize"];
     let rules =

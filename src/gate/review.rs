@@ -15,7 +15,7 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 struct Review {
     api_version: String,
     kind: String,
-    request: Option<Question>,
+    request: Option<Value>,
 }
 
 /// One operation that the API server wants judged.
@@ -53,10 +53,15 @@ pub struct Question {
     /// The name that the server made up for an object that is created; it may make up another one. `name` is empty then.
     #[serde(skip)]
     pub generated_name: Option<String>,
+    /// The question as the API server shows it to conditions under the name `request`: without the objects.
+    #[serde(skip)]
+    shown: Value,
 }
 
 /// How many characters the server makes up at the end of a name, and of which: too few to write words with.
 const MADE_UP: usize = 5;
+/// Where it cuts longer prefixes.
+const LONGEST_PREFIX: usize = 58;
 const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
 
 /// A kind.
@@ -101,7 +106,12 @@ impl Question {
         if (review.api_version.as_str(), review.kind.as_str()) != (API_VERSION, "AdmissionReview") {
             return Err(format!("{} {} is no AdmissionReview of {API_VERSION}", review.api_version, review.kind));
         }
-        let mut question = review.request.ok_or("the AdmissionReview has no request")?;
+        let request = review.request.ok_or("the AdmissionReview has no request")?;
+        let shown = request.as_object().into_iter().flatten();
+        let shown = shown.filter(|(field, _)| !["uid", "object", "oldObject"].contains(&field.as_str()));
+        let shown = shown.map(|(field, value)| (field.clone(), value.clone())).collect();
+        let question = serde_json::from_value(request).map_err(|error| format!("no AdmissionReview: {error}"))?;
+        let mut question = Self { shown, ..question };
         question.complete();
         Ok(question)
     }
@@ -163,6 +173,7 @@ impl Question {
             object: some(&self.object),
             old_object: some(&self.old_object),
             user,
+            request: Some(&self.shown),
         })
     }
 }
@@ -176,7 +187,7 @@ fn is_made_up(prefix: &str, name: &str) -> bool {
         return false;
     };
     end.len() == MADE_UP
-        && prefix.starts_with(start)
+        && (start == prefix || prefix.get(..LONGEST_PREFIX) == Some(start))
         && !start.is_empty()
         && end.chars().all(|made| ALPHABET.contains(made))
 }
@@ -214,7 +225,9 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::{Answer, Question, is_made_up};
+    use crate::api::Actor;
     use serde_json::{Value, json};
+    use std::collections::BTreeMap;
 
     #[allow(clippy::needless_pass_by_value, reason = "it is written at the call: read(json!(…))")]
     fn read(request: Value) -> Result<Question, String> {
@@ -253,6 +266,19 @@ mod tests {
         let long = "x".repeat(100);
         assert!(is_made_up(&long, &format!("{}b2c4d", "x".repeat(58))));
         assert!(!is_made_up("web-", "b2c4d") && !is_made_up("web-", ""));
+        assert!(!is_made_up("web-server-", "web-b2c4d") && !is_made_up(&long, &format!("{}b2c4d", "x".repeat(57))));
+    }
+
+    #[test]
+    fn r26_conditions_see_the_request_as_it_was_sent() {
+        let old = json!({"metadata": {"name": "web"}});
+        let sent = json!({"operation": "DELETE", "oldObject": old, "dryRun": false, "options": {"kind": "DeleteOptions"},
+            "requestKind": {"group": "", "version": "v1", "kind": "ConfigMap"}});
+        let (question, user, labels) = (read(sent).unwrap(), Actor::default(), BTreeMap::new());
+        let attempt = question.attempt(&user, &labels).unwrap();
+        let shown = attempt.request.unwrap();
+        let fields: Vec<&String> = shown.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["dryRun", "kind", "operation", "options", "requestKind", "resource", "userInfo"]);
     }
 
     #[test]

@@ -267,12 +267,43 @@ fn what_the_api_server_is_told_fails_closed_and_spares_where_clusters_are_mended
 }
 
 #[test]
+fn attack_24_labels_are_watched_that_select_what_needs_no_approval() {
+    let deployments = json!([{"apiGroups": ["apps"], "resources": ["deployments"]}]);
+    let labelled =
+        json!({"operations": ["UPDATE"], "resources": deployments, "namespaces": {"matchLabels": {"sandbox": "true"}}});
+    let mut skip = Arc::unwrap_or_clone(process("skip", labelled));
+    skip.spec.skip = true;
+    let skip = Arc::new(skip);
+    let strict = process("strict", json!({"operations": ["UPDATE"], "resources": deployments}));
+    let watched = |processes: &[Arc<ApprovalProcess>]| {
+        built(processes).webhooks.iter().any(|webhook| webhook["name"] == "namespaces.quorate.dev")
+    };
+    assert!(watched(&[skip.clone(), strict.clone()]));
+    assert!(!watched(&[skip]) && !watched(&[strict]));
+}
+
+#[test]
 fn a_deletion_that_is_gated_brings_evictions_and_owners() {
     let pods = json!([{"apiGroups": [""], "resources": ["pods"]}]);
     let built = built(&[process("one", json!({"operations": ["DELETE"], "resources": pods}))]);
     let rules = json!(built.webhooks[0]["rules"]).to_string();
     assert!(rules.contains(r#""operations":["CREATE"],"resources":["pods/eviction"]"#), "{rules}");
     assert!(rules.contains(r#""operations":["UPDATE","DELETE"]"#), "{rules}");
+}
+
+#[test]
+fn r26_what_is_created_below_an_object_changes_it() {
+    let rules = |operation: &str, resource: &str| {
+        let resources = json!([{"apiGroups": [""], "resources": [resource]}]);
+        let built = built(&[process("one", json!({"operations": [operation], "resources": resources}))]);
+        json!(built.webhooks[0]["rules"]).to_string()
+    };
+    for resource in ["pods/binding", "serviceaccounts/token"] {
+        let told = format!(r#""operations":["CREATE"],"resources":["{resource}"]"#);
+        assert!(rules("UPDATE", resource).contains(&told), "{resource}");
+    }
+    assert!(!rules("UPDATE", "pods/status").contains("CREATE"));
+    assert!(rules("DELETE", "pods/eviction").contains("CREATE"));
 }
 
 #[test]
@@ -315,4 +346,47 @@ fn what_can_never_be_gated_says_why() {
         assert_eq!(faulty(group, resource), (1, false), "{resource} of {group}");
     }
     assert_eq!(faulty("quorate.dev", "workflowdefinitions"), (0, true));
+}
+
+#[test]
+fn r26_fields_that_would_never_differ_are_refused() {
+    let said = |resource: &str, path: &str| {
+        let resources = json!([{"apiGroups": ["apps"], "resources": ["deployments", resource]}]);
+        let process = process("one", json!({"operations": ["UPDATE"], "resources": resources, "fields": [path]}));
+        faults(process.spec.event.gate.as_ref().expect("a gate")).join("; ")
+    };
+    let plain = "deployments/scale";
+    for (resource, path, told) in [
+        (plain, "status.phase", "name the subresource"),
+        (plain, "/status/phase", "name the subresource"),
+        (plain, "spec.template.spec.nodeSelector.kubernetes.io/arch", "as a JSON pointer"),
+        (plain, "spec.nodeSelector.example.com", "as a JSON pointer"),
+        (plain, "spec.some.example.com/key", "as a JSON pointer"),
+        (plain, "spec..replicas", "empty key"),
+        (plain, "/spec/a~b", "~ is written ~0"),
+    ] {
+        let said = said(resource, path);
+        assert!(said.starts_with(&format!("spec.event.gate.fields[0]: {path} ")) && said.contains(told), "{said}");
+    }
+    for (resource, path) in [
+        ("deployments/status", "status.phase"),
+        (plain, "/spec/nodeSelector/kubernetes.io~1arch"),
+        (plain, "spec.nodeSelector.disk"),
+        (plain, "spec.template.metadata.annotations.example.com/x"),
+        (plain, "metadata.labels.example.com/tier"),
+        (plain, "data.tls.crt"),
+    ] {
+        assert_eq!(said(resource, path), "", "{path}");
+    }
+}
+
+#[test]
+fn r26_the_server_is_told_of_fields_with_dots() {
+    let deployments = json!([{"apiGroups": ["apps"], "resources": ["deployments"]}]);
+    let told = |path: &str| {
+        let gate = json!({"operations": ["UPDATE"], "resources": deployments, "fields": [path]});
+        json!(built(&[process("one", gate)]).webhooks[0]["matchConditions"]).to_string()
+    };
+    assert!(told("/spec/nodeSelector/kubernetes.io~1arch").contains(r#"[\"kubernetes.io/arch\"]"#));
+    assert!(told("spec.template.metadata.annotations.example.com/x").contains(r#"[\"example.com/x\"]"#));
 }

@@ -456,6 +456,7 @@ async fn choose(
             object: object.as_ref(),
             old_object: old.as_ref().filter(|_| operation != Operation::Create),
             user: &requester,
+            request: None,
         };
         let planned = match select(&candidates, &attempt) {
             Selection::Nobody | Selection::Skip(_) => Vec::new(),

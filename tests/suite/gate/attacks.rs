@@ -161,6 +161,39 @@ async fn attack_24_a_label_that_selects_a_namespace_is_not_the_requesters_to_tak
 }
 
 #[tokio::test]
+async fn attack_24_a_label_that_exempts_a_namespace_is_not_the_requesters_to_put_on() {
+    let cluster = crate::with_mutating_policy().await;
+    let gated = Gated::with(
+        cluster,
+        "attack-24-in",
+        json!({"operations": ["CREATE"], "resources": [{"apiGroups": [""], "resources": ["configmaps"]}]}),
+    )
+    .await;
+    let (scene, nothing) = (&gated.scene, json!(null));
+    let namespace = scene.namespace.clone();
+    let sandbox = format!("sandbox-{}", std::process::id());
+    let gate = json!({"operations": ["CREATE"], "namespaces": {"matchLabels": {"sandbox": sandbox}},
+        "resources": [{"apiGroups": [""], "resources": ["configmaps"]}]});
+    let skip: ApprovalProcess = scene.has("skip", json!({"event": {"gate": gate}, "skip": true, "order": -100})).await;
+    scene.ready(&skip, "True").await;
+    let role = scene.unique("labels");
+    let create = ["create", "clusterrole", &role, "--verb=get,update,patch", "--resource=namespaces"];
+    scene.kubectl(&create).await.ok().unwrap();
+    scene.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, "--user=mary"]).await.ok().unwrap();
+    let label = format!("sandbox={sandbox}");
+    let put_on = ["label", "namespace", &namespace, &label];
+    let tried = eventually("it is refused", async || {
+        let dry: Vec<&str> = put_on.iter().copied().chain(["--dry-run=server"]).collect();
+        let tried = gated.kubectl_as("mary", &dry, &nothing).await;
+        (tried.status != 0 && tried.stderr.contains("holds the verb bypass")).then_some(tried)
+    });
+    assert!(tried.await.stderr.contains(&gated.process.name_any()));
+    let tried = gated.kubectl_as("mary", &put_on, &nothing).await;
+    assert!(tried.status != 0, "{tried:?}");
+    is_held(&gated.kubectl_as("mary", &["create", "-f", "-"], &config_map("web", "x")).await);
+}
+
+#[tokio::test]
 async fn attack_37_a_large_object_is_held_with_a_small_request() {
     let cluster = crate::with_mutating_policy().await;
     let gated = Gated::start(cluster, "attack-37").await;

@@ -176,6 +176,25 @@ async fn r26_an_expression_of_ours_that_the_server_does_not_know_decides_all_the
 }
 
 #[tokio::test]
+async fn r26_request_is_the_same_to_the_server_and_to_the_operator() {
+    let cluster = crate::with_mutating_policy().await;
+    let expressions = [
+        "!has(request.subResource) && !has(request.requestSubResource)",
+        "has(request.options) && has(request.dryRun) && !request.dryRun",
+        "request.kind == request.requestKind && request.name != 'kube-root-ca.crt'",
+    ];
+    let conditions: Vec<Value> = expressions
+        .iter()
+        .enumerate()
+        .map(|(number, expression)| json!({"name": format!("c{number}"), "expression": expression}))
+        .collect();
+    let gate = json!({"operations": ["CREATE"], "matchConditions": conditions,
+        "resources": [{"apiGroups": [""], "resources": ["configmaps"]}]});
+    let gated = Gated::with(cluster, "r26-request", gate).await;
+    is_held(&gated.kubectl_as("mary", &["create", "-f", "-"], &config_map("one", "x")).await);
+}
+
+#[tokio::test]
 async fn r26_a_process_that_cannot_be_gated_says_why() {
     let cluster = crate::with_mutating_policy().await;
     let scene = Scene::with_namespace(cluster, "r26-never").await;
