@@ -177,8 +177,7 @@ fn is_for(request: &ChangeRequest, facts: &Facts<'_>) -> bool {
 }
 
 fn is_requester(request: &ChangeRequest, requester: &Actor) -> bool {
-    let stamped = request.spec.requester.as_ref();
-    stamped.is_some_and(|stamped| (&stamped.username, &stamped.uid) == (&requester.username, &requester.uid))
+    request.spec.requester.as_ref().is_some_and(|stamped| stamped.is_same(requester))
 }
 
 fn same_object(one: &Held, other: &Held) -> bool {
@@ -206,7 +205,7 @@ pub fn object_label(requester: &Actor, held: &Held) -> String {
 fn object(requester: &Actor, held: &Held) -> Value {
     let Held { operation, group, resource, subresource, namespace, name, generated_name, .. } = held;
     let of = json!([operation, group, resource, subresource, namespace, name, generated_name]);
-    json!([requester.username, requester.uid, of])
+    json!([requester.username, requester.lasting_uid(), of])
 }
 
 fn hash(value: &Value) -> String {

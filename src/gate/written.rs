@@ -33,13 +33,9 @@ pub(super) async fn passes(
             Api::namespaced(context.client.clone(), &known.namespace().unwrap_or_default());
         let found = requests.get_opt(&known.name_any()).await;
         let found = found.map_err(|source| Error::Api { what: "its change request", source })?;
-        let Some(mut request) = found.filter(|request| {
-            request
-                .spec
-                .requester
-                .as_ref()
-                .is_some_and(|asked| (&asked.username, &asked.uid) == (&user.username, &user.uid))
-        }) else {
+        let Some(mut request) =
+            found.filter(|request| request.spec.requester.as_ref().is_some_and(|asked| asked.is_same(user)))
+        else {
             continue;
         };
         let now = context.clock.now();

@@ -224,11 +224,9 @@ async fn precedent(request: &ChangeRequest, context: &Context) -> Result<Precede
 /// rejected before.
 pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
     let (name, status) = (older.name_any(), older.status.clone().unwrap_or_default());
-    let who = |request: &ChangeRequest| {
-        request.spec.requester.as_ref().map(|actor| (actor.username.clone(), actor.uid.clone()))
-    };
+    let same = older.spec.requester.as_ref().zip(newer.spec.requester.as_ref());
     let refused = |why: String| Precedent::Refused(format!("spec.supersedes: {why}"));
-    if who(older) != who(newer) {
+    if !same.is_some_and(|(older, newer)| older.is_same(newer)) {
         return refused(format!("changerequest {name} was made by somebody else"));
     }
     match &status.superseded_by {

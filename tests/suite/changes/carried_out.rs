@@ -231,3 +231,21 @@ async fn what_is_deleted_is_the_very_object_that_was_asked_about() {
     assert_eq!(scene.completed(&request).await, [ChangeState::Failed]);
     assert_eq!(scene.config_map("old").await.unwrap().data.unwrap()["is"], "new");
 }
+
+#[tokio::test]
+async fn r17_what_a_service_account_asked_for_is_carried_out_and_nobody_is_asked_twice() {
+    let cluster = with_mutating_policy().await;
+    let scene = Scene::with_namespace(cluster, "account").await;
+    let process = scene.gate("check", one_of("account"), json!({})).await;
+    let account = scene.as_service_account("robot").await;
+    let binding = ["create", "rolebinding", "edit-robot", "--clusterrole=edit"];
+    let subject = format!("--serviceaccount={}:robot", scene.namespace);
+    scene.kubectl(&[&binding[..], &[&subject]].concat()).await.ok().unwrap();
+    let request = account.asks(&scene, "automatic", json!({"changes": [create("one")]})).await;
+    let instance = scene.asked_for(&request, "one", &process).await;
+    scene.counts(&scene.as_user("mary", &["account"]).await.approves(&instance).await).await;
+    assert_eq!(scene.completed(&request).await, [ChangeState::Executed]);
+    assert!(scene.config_map("one").await.is_some());
+    let all = scene.admin.sees::<ChangeRequest>().list(&kube::api::ListParams::default()).await.unwrap().items;
+    assert_eq!(all.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["automatic"]);
+}
