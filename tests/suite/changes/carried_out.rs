@@ -272,8 +272,8 @@ async fn r32_what_two_processes_agreed_to_passes_although_the_gate_is_asked_for_
         scene.tells(&request, "Completed", "False", "WaitingForExecution").await;
         let mut object = scene.now(&request).await.spec.changes.remove(0).object.unwrap();
         object["metadata"]["namespace"] = json!(scene.namespace);
-        let made = alice.sees::<ConfigMap>().create(&PostParams::default(), &serde_json::from_value(object).unwrap());
-        made.await.unwrap();
+        let object = serde_json::from_value(object).unwrap();
+        alice.sees::<ConfigMap>().create(&PostParams::default(), &object).await.unwrap();
         assert_eq!(scene.completed(&request).await, [ChangeState::Executed]);
     }
 }
