@@ -148,6 +148,10 @@ fn names(request: &ChangeRequest, change: &Change, status: &ChangeStatus) -> Vec
                     .map(|subject| instance_name(&of, &change.name, &process.name, subject.as_deref(), false)),
             );
         }
+        if status.state == ChangeState::Approved {
+            // Those that wait at their execute nodes may be withdrawn.
+            names.extend(status.instances.iter().filter(|own| own.process == process.name).map(|own| own.name.clone()));
+        }
         if status.state == ChangeState::Executed {
             names.push(instance_name(&of, &change.name, &process.name, None, true));
         }
