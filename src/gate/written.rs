@@ -32,10 +32,7 @@ pub(super) async fn passes(
 ) -> Result<Option<&'static str>, Error> {
     let known = context.changes.standing_for(&user.username, &held.digest, &held.base);
     // Two calls for the same made up name: the second is judged when it is known for which name the first claimed.
-    let _alone = match known.is_empty() || !held.generated_name {
-        true => None,
-        false => Some(context.gate.alone().await),
-    };
+    let _alone = if known.is_empty() || !held.generated_name { None } else { Some(context.gate.alone().await) };
     for known in known {
         if let Some(passed) = passes_by(context, user, held, generated, dry_run, &known).await? {
             return Ok(Some(passed));
