@@ -212,6 +212,8 @@ scenarios! {
     rule12_cancel_by_right
     rule12_cancel_by_the_initiator
     rule12_comment
+    rule12_held_is_stopped
+    rule12_held_is_taken_back
     rule12_not_after_execution
     rule13_actions
     rule13_expired_leads_to_an_approval

@@ -24,6 +24,26 @@ pub struct Actor {
     pub groups: Vec<String>,
 }
 
+impl Actor {
+    /// Whether both are the same sender. Of a `ServiceAccount` that somebody is impersonating the API server tells no uid: none
+    /// there is as good as the one that its token has.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let untold = self.is_service_account() && (self.uid.is_empty() || other.uid.is_empty());
+        self.username == other.username && (self.uid == other.uid || untold)
+    }
+
+    /// The uid as far as it is told each time: none of a `ServiceAccount`. For names that both ways of acting share.
+    #[must_use]
+    pub fn lasting_uid(&self) -> &str {
+        if self.is_service_account() { "" } else { &self.uid }
+    }
+
+    fn is_service_account(&self) -> bool {
+        self.username.starts_with("system:serviceaccount:")
+    }
+}
+
 /// One source of approvers: exactly one of its fields is set (`level` goes with `supervisorOf`).
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

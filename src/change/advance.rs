@@ -246,6 +246,7 @@ impl Run<'_> {
         for position in 0..self.facts.request.spec.changes.len() {
             self.begin(position);
             self.ask(position);
+            self.withdraw(position);
         }
         let decided = |change: &ChangeStatus| !matches!(change.state, ChangeState::Pending | ChangeState::InApproval);
         if self.plan.status.changes.iter().all(decided) {
@@ -471,6 +472,26 @@ impl Run<'_> {
             }
         }
         self.approve(position, "everybody agreed".to_owned());
+    }
+
+    /// Ends an approved change whose instance was withdrawn or stopped, as long as nothing of it has passed. The gate may claim the
+    /// grant at this very moment: whoever writes the status first decides.
+    fn withdraw(&mut self, position: usize) {
+        let instances = &self.facts.instances;
+        let status = self.status(position);
+        let claimed = status.grant.as_ref().is_some_and(|grant| grant.claimed_at.is_some());
+        if status.state != ChangeState::Approved || claimed || status.attempts > 0 {
+            return;
+        }
+        let seen = |entry: &ChangeInstance| instances.get(&entry.name).and_then(|seen| seen.outcome);
+        let cancelled = |entry: &&mut ChangeInstance| {
+            !entry.review && entry.outcome.is_none() && seen(entry) == Some(Outcome::Cancelled)
+        };
+        let Some(entry) = status.instances.iter_mut().find(cancelled) else { return };
+        entry.outcome = Some(Outcome::Cancelled);
+        let told = instances.get(&entry.name).map(|seen| seen.message.as_str()).unwrap_or_default();
+        let message = format!("process {}: {told} (workflowinstance {})", entry.process, entry.name);
+        self.end(position, ChangeState::Cancelled, message);
     }
 
     /// Lets an approved change be carried out, or carries it out, and sees what comes of it.

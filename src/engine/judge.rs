@@ -4,7 +4,7 @@ use super::advance::Run;
 use super::eligibility::Denied;
 use super::graph::Step;
 use super::handover::Title;
-use super::{Proof, Refusal, Signal, fields};
+use super::{Object, Proof, Refusal, Signal, fields};
 use crate::api::{Actor, CountedDecision, Decision, RequireComment, StepVisit, Task, TaskState, seconds};
 use std::fmt;
 
@@ -103,8 +103,11 @@ impl Run<'_> {
         if let Some(outcome) = self.status.outcome {
             return Err((Reason::StepClosed, format!("{} is finished: {outcome}", self.facts.instance.name)));
         }
-        // Another replica may be carrying it out at this very moment.
-        if self.decided().is_some() || (self.at_execution() && signal.spec.decision != Decision::Retry) {
+        // Another replica may be carrying it out at this very moment. What is held back and was not let through yet can be taken back.
+        let taken_back =
+            matches!(signal.spec.decision, Decision::Cancel | Decision::Stop) && self.facts.object == Object::Held;
+        let carried_out = self.at_execution() && signal.spec.decision != Decision::Retry && !taken_back;
+        if self.decided().is_some() || carried_out {
             return Err(self.carried_out());
         }
         match signal.spec.decision {

@@ -193,6 +193,8 @@ pub enum Object {
     /// The operation on it is held back until everything about it is agreed: it is carried out elsewhere, and an `execute` node
     /// waits for that.
     Held,
+    /// The same, and it has been let through or is being carried out: it cannot be taken back any more.
+    Passing,
     /// The outcome of this very instance has been written to it: approved or not.
     Decided(bool),
     /// It is gone, replaced, changed, or decided elsewhere: what happened, for people.

@@ -84,7 +84,7 @@ impl Run<'_> {
                         self.write_back = Some(Outcome::Approved);
                         return None;
                     }
-                    Object::Held => return None,
+                    Object::Held | Object::Passing => return None,
                     Object::None | Object::Decided(_) | Object::Gone(_) => "done",
                 },
                 GraphNode::Action(act) => self.act(act)?,

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often a claim is judged again that somebody else was faster with.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// What an answer is counted as.
 pub type Counted = (&'static str, Answer);
@@ -273,7 +273,7 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
     let requests: Api<ChangeRequest> = Api::namespaced(context.client.clone(), namespace);
     let labelled = ListParams::default().labels(&format!("{OBJECT_LABEL}={}", object_label(user, &asked.held)));
     if asked.held.bypass_reason.is_none()
-        && let Some(passed) = written::passes(context, user, &asked.held, dry_run).await?
+        && let Some(passed) = written::passes(context, user, &asked.held, &asked.generated, dry_run).await?
     {
         return Ok((passed, Answer::Allow(Vec::new())));
     }

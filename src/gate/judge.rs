@@ -183,18 +183,7 @@ fn asked_all(then: &Held, now: &Held) -> bool {
 }
 
 fn is_requester(request: &ChangeRequest, requester: &Actor) -> bool {
-    request.spec.requester.as_ref().is_some_and(|stamped| same_person(stamped, requester))
-}
-
-/// Whether somebody who asks now is who asked then. A service account that the operator acts as has no uid: the API server takes
-/// none with it.
-#[must_use]
-pub fn same_person(then: &Actor, now: &Actor) -> bool {
-    then.username == now.username && (then.uid == now.uid || (is_account(now) && now.uid.is_empty()))
-}
-
-fn is_account(actor: &Actor) -> bool {
-    actor.username.starts_with("system:serviceaccount:")
+    request.spec.requester.as_ref().is_some_and(|stamped| stamped.is_same(requester))
 }
 
 fn same_object(one: &Held, other: &Held) -> bool {
@@ -222,9 +211,7 @@ pub fn object_label(requester: &Actor, held: &Held) -> String {
 fn object(requester: &Actor, held: &Held) -> Value {
     let Held { operation, group, resource, subresource, namespace, name, generated_name, .. } = held;
     let of = json!([operation, group, resource, subresource, namespace, name, generated_name]);
-    // Another account of the same name shares the name of the request, and no grant.
-    let uid = if is_account(requester) { "" } else { &requester.uid };
-    json!([requester.username, uid, of])
+    json!([requester.username, requester.lasting_uid(), of])
 }
 
 fn hash(value: &Value) -> String {

@@ -65,6 +65,7 @@ pub struct Gate {
     /// Told when what the API server has changes.
     pub changes: Changes,
     state: Mutex<State>,
+    alone: tokio::sync::Mutex<()>,
 }
 
 /// How many names are remembered: far more than are claimed in the time that a call is repeated in.
@@ -74,7 +75,7 @@ impl Gate {
     /// A gate that does not work yet.
     #[must_use]
     pub fn new(settings: Option<Settings>) -> Self {
-        Self { settings, changes: Changes::default(), state: Mutex::default() }
+        Self { settings, changes: Changes::default(), state: Mutex::default(), alone: tokio::sync::Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,6 +144,11 @@ impl Gate {
         }
         let has = state.loaded.generations.get(&process.name_any()) == Some(&process.metadata.generation);
         (!has).then(|| "spec.event.gate: the API server does not have its rules yet".to_owned())
+    }
+
+    /// For claims that are written and remembered one after the other.
+    pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.alone.lock().await
     }
 
     /// Remembers the name under which the server makes what a request was claimed for.

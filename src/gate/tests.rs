@@ -390,3 +390,19 @@ fn r26_the_server_is_told_of_fields_with_dots() {
     assert!(told("/spec/nodeSelector/kubernetes.io~1arch").contains(r#"[\"kubernetes.io/arch\"]"#));
     assert!(told("spec.template.metadata.annotations.example.com/x").contains(r#"[\"example.com/x\"]"#));
 }
+
+#[test]
+fn a_service_account_is_the_same_whether_its_uid_is_told_or_not() {
+    let account = |uid: &str| Actor {
+        username: "system:serviceaccount:ci:robot".to_owned(),
+        uid: uid.to_owned(),
+        ..Actor::default()
+    };
+    let held = held();
+    let request = opened(&account("one"), &held, &[], 0);
+    assert_eq!(word(&judged(&account(""), &held, std::slice::from_ref(&request), 1)), "wait");
+    assert_eq!(word(&judged(&account("two"), &held, std::slice::from_ref(&request), 1)), "open 2", "made anew");
+    let person = |uid: &str| Actor { uid: uid.to_owned(), ..mary() };
+    assert!(!person("one").is_same(&person("")), "nobody else lends a uid");
+    assert!(!account("").is_same(&mary()));
+}

@@ -199,6 +199,8 @@ pub enum ObjectLine {
     Waiting,
     /// The operation on it is held back: `approved` says that it has been carried out.
     Held,
+    /// The same, let through or being carried out.
+    Passing,
     /// The outcome has been written to it: it is approved.
     Approved,
     /// The outcome has been written to it: it is denied.

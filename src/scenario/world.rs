@@ -345,6 +345,7 @@ fn object(line: &ObjectLine) -> Object {
         ObjectLine::None => Object::None,
         ObjectLine::Waiting => Object::Waiting,
         ObjectLine::Held => Object::Held,
+        ObjectLine::Passing => Object::Passing,
         ObjectLine::Approved => Object::Decided(true),
         ObjectLine::Denied => Object::Decided(false),
         ObjectLine::Gone(what) => Object::Gone(what.clone()),

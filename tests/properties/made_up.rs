@@ -201,7 +201,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Change::Undelegate),
         1 => any::<bool>().prop_map(Change::Calendars),
         2 => select(&[None, None, Some(true), Some(false)][..]).prop_map(Change::Proof),
-        2 => select(vec![Object::None, Object::Waiting, Object::Held, Object::Decided(true), Object::Decided(false), Object::Gone("it was deleted".to_owned())]).prop_map(Change::Object),
+        2 => select(vec![Object::None, Object::Waiting, Object::Held, Object::Passing, Object::Decided(true), Object::Decided(false), Object::Gone("it was deleted".to_owned())]).prop_map(Change::Object),
         3 => weighted(0.8, 0..2usize).prop_map(Change::Edit),
         1 => select(&[true, true, false][..]).prop_map(Change::Snapshot),
     ];

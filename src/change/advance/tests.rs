@@ -363,3 +363,29 @@ fn attack_37_what_was_found_never_outgrows_the_store() {
     let told = held[63].differences[0].to.clone().unwrap_or_default();
     assert!(told.contains("no room"), "{told}");
 }
+
+#[test]
+fn rule12_what_is_approved_can_be_taken_back_until_it_passes() {
+    let agreed = || {
+        let mut story = story(Operation::Create);
+        story.at(110);
+        story.sees(None, true);
+        story.at(110);
+        assert_eq!(story.state(), ChangeState::Approved);
+        story
+    };
+    let mut unused = agreed();
+    unused.sees(Some(Outcome::Cancelled), false);
+    unused.at(120);
+    assert_eq!(unused.state(), ChangeState::Cancelled);
+    let mut claimed = agreed();
+    claimed.status.changes[0].grant.as_mut().expect("a grant").claimed_at = Some(Time(at(119)));
+    claimed.sees(Some(Outcome::Cancelled), false);
+    claimed.at(120);
+    assert_eq!(claimed.state(), ChangeState::Approved, "the gate was faster");
+    let mut tried = agreed();
+    tried.status.changes[0].attempts = 1;
+    tried.sees(Some(Outcome::Cancelled), false);
+    tried.at(120);
+    assert_eq!(tried.state(), ChangeState::Approved, "it may have been carried out");
+}

@@ -148,6 +148,10 @@ fn names(request: &ChangeRequest, change: &Change, status: &ChangeStatus) -> Vec
                     .map(|subject| instance_name(&of, &change.name, &process.name, subject.as_deref(), false)),
             );
         }
+        if status.state == ChangeState::Approved {
+            // Those that wait at their execute nodes may be withdrawn.
+            names.extend(status.instances.iter().filter(|own| own.process == process.name).map(|own| own.name.clone()));
+        }
         if status.state == ChangeState::Executed {
             names.push(instance_name(&of, &change.name, &process.name, None, true));
         }
@@ -226,11 +230,9 @@ async fn precedent(request: &ChangeRequest, context: &Context) -> Result<Precede
 /// rejected has ended already, and is only told what corrects it.
 pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
     let (name, status) = (older.name_any(), older.status.clone().unwrap_or_default());
-    let who = |request: &ChangeRequest| {
-        request.spec.requester.as_ref().map(|actor| (actor.username.clone(), actor.uid.clone()))
-    };
+    let same = older.spec.requester.as_ref().zip(newer.spec.requester.as_ref());
     let refused = |why: String| Precedent::Refused(format!("spec.supersedes: {why}"));
-    if who(older) != who(newer) {
+    if !same.is_some_and(|(older, newer)| older.is_same(newer)) {
         return refused(format!("changerequest {name} was made by somebody else"));
     }
     let done = status.completed_at.is_some();

@@ -15,7 +15,7 @@ pub mod store;
 
 use super::instances::Key;
 use super::{Context, backoff, drive};
-use crate::api::{ChangeRef, ChangeRequest, ChangeState};
+use crate::api::{ChangeRef, ChangeRequest, ChangeState, ChangeStatus};
 use crate::change::advance::{Result as Carried, state_of};
 use crate::engine::Object;
 use futures::channel::mpsc;
@@ -206,6 +206,12 @@ pub async fn operation_of(reference: &ChangeRef, namespace: &str, context: &Cont
         }
     };
     let status = request.status.as_ref().and_then(|status| state_of(status, &reference.change));
+    let passing = |status: &ChangeStatus| {
+        status.attempts > 0 || status.grant.as_ref().is_some_and(|grant| grant.claimed_at.is_some())
+    };
+    if status.is_some_and(|status| status.state == ChangeState::Approved && passing(status)) {
+        return Ok(Object::Passing);
+    }
     Ok(match status.map(|status| (status.state, status.message.as_deref().unwrap_or_default())) {
         None | Some((ChangeState::Pending | ChangeState::InApproval | ChangeState::Approved, _)) => Object::Held,
         Some((ChangeState::Executed, _)) => Object::Decided(true),

@@ -231,3 +231,49 @@ async fn what_is_deleted_is_the_very_object_that_was_asked_about() {
     assert_eq!(scene.completed(&request).await, [ChangeState::Failed]);
     assert_eq!(scene.config_map("old").await.unwrap().data.unwrap()["is"], "new");
 }
+
+#[tokio::test]
+async fn r17_what_a_service_account_asked_for_is_carried_out_and_nobody_is_asked_twice() {
+    let cluster = with_mutating_policy().await;
+    let scene = Scene::with_namespace(cluster, "account").await;
+    let process = scene.gate("check", one_of("account"), json!({})).await;
+    let account = scene.as_service_account("robot").await;
+    let binding = ["create", "rolebinding", "edit-robot", "--clusterrole=edit"];
+    let subject = format!("--serviceaccount={}:robot", scene.namespace);
+    scene.kubectl(&[&binding[..], &[&subject]].concat()).await.ok().unwrap();
+    let request = account.asks(&scene, "automatic", json!({"changes": [create("one")]})).await;
+    let instance = scene.asked_for(&request, "one", &process).await;
+    scene.counts(&scene.as_user("mary", &["account"]).await.approves(&instance).await).await;
+    assert_eq!(scene.completed(&request).await, [ChangeState::Executed]);
+    assert!(scene.config_map("one").await.is_some());
+    let all = scene.admin.sees::<ChangeRequest>().list(&kube::api::ListParams::default()).await.unwrap().items;
+    assert_eq!(all.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["automatic"]);
+}
+
+#[tokio::test]
+async fn r32_what_two_processes_agreed_to_passes_although_the_gate_is_asked_for_each() {
+    let cluster = with_mutating_policy().await;
+    let scene = Scene::with_namespace(cluster, "twice").await;
+    let alice = scene.as_user("alice", &[]).await;
+    scene.may_edit(&alice).await;
+    let goes_on = json!({"onMatch": "Continue"});
+    let first = scene.gate("first", one_of("twice"), goes_on.clone()).await;
+    let second = scene.gate("second", one_of("twice"), goes_on).await;
+    let mary = scene.as_user("mary", &["twice"]).await;
+    let made_up = json!({"name": "made-up", "operation": "Create", "object": {
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}, "data": {"of": "made"}}});
+    for (name, change) in [("one", create("one")), ("two", create("two")), ("made-up", made_up)] {
+        let spec = json!({"execution": {"mode": "OnRetry"}, "changes": [change]});
+        let request = alice.asks(&scene, name, spec).await;
+        for process in [&first, &second] {
+            let instance = scene.asked_for(&request, name, process).await;
+            scene.counts(&mary.approves(&instance).await).await;
+        }
+        scene.tells(&request, "Completed", "False", "WaitingForExecution").await;
+        let mut object = scene.now(&request).await.spec.changes.remove(0).object.unwrap();
+        object["metadata"]["namespace"] = json!(scene.namespace);
+        let object = serde_json::from_value(object).unwrap();
+        alice.sees::<ConfigMap>().create(&PostParams::default(), &object).await.unwrap();
+        assert_eq!(scene.completed(&request).await, [ChangeState::Executed]);
+    }
+}

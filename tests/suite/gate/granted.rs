@@ -183,3 +183,22 @@ async fn attack_27_of_twenty_at_the_same_time_one_passes() {
     let made = futures::future::join_all((0..20).map(|_| api.create(&parameters, &object))).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
 }
+
+#[tokio::test]
+async fn r32_what_a_service_account_was_refused_passes_once_approved() {
+    let cluster = crate::with_mutating_policy().await;
+    let gated = Gated::start(cluster, "r32-account").await;
+    let account = gated.scene.as_service_account("robot").await;
+    assert!(!account.actor.uid.is_empty(), "its token tells a uid");
+    let api: Api<k8s_openapi::api::core::v1::ConfigMap> = account.sees();
+    let web = serde_json::from_value(config_map("web", "after")).unwrap();
+    refused_by(api.create(&PostParams::default(), &web).await, "gate.quorate.dev", "held for approval");
+    let request = gated.request_about("web").await;
+    // Whoever acts as it, without its token, is told of the same request.
+    let admin = ["--as", account.name(), "create", "configmap", "web", "--from-literal=key=after"];
+    let again = gated.scene.kubectl(&admin).await;
+    assert!(again.stderr.contains(&request.name_any()), "{again:?}");
+    gated.is_approved(&request).await;
+    api.create(&PostParams::default(), &web).await.unwrap();
+    assert_eq!(gated.requests().await.len(), 1);
+}

@@ -86,6 +86,7 @@ fn attack_33_the_field_manager_alone_proves_nothing() {
         name: "one",
         object: Some(&approved),
         old_object: None,
+        request: None,
         user: &crate::api::Actor::default(),
     };
     let (held, _): (Held, _) = held(&attempt, &[], Vec::new(), b"key");
