@@ -118,7 +118,7 @@ pub fn left<'a>(candidates: &[Candidate<'a>], attempt: &Attempt<'_>) -> Vec<&'a 
         (candidate.spec.skip || candidate.spec.on_match == OnMatch::Stop) && selects(gate) == Some((false, true))
     });
     let entered: Vec<_> = entered.collect();
-    let gated = gates.iter().filter(|(candidate, gate)| {
+    let passed = gates.iter().filter(|(candidate, gate)| {
         // Labels that it is selected by may come later.
         let named = gate.namespaces.as_ref().filter(|namespaces| !namespaces.names.is_empty());
         let about = named.is_none_or(|namespaces| takes(namespaces, attempt.name, &after));
@@ -126,7 +126,7 @@ pub fn left<'a>(candidates: &[Candidate<'a>], attempt: &Attempt<'_>) -> Vec<&'a 
             && (selects(gate) == Some((true, false))
                 || (about && entered.iter().any(|(first, ends)| place(first) < place(candidate) && share(ends, gate))))
     });
-    let mut names: Vec<&str> = gated.map(|(candidate, _)| candidate.name).collect();
+    let mut names: Vec<&str> = passed.map(|(candidate, _)| candidate.name).collect();
     names.sort_unstable();
     names
 }

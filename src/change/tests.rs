@@ -404,7 +404,8 @@ fn attack_24_a_namespace_that_leaves_the_gate_is_seen() {
         namespace: None,
         ..Asked::update(namespace(old), namespace(new)).on("", "namespaces", "")
     };
-    let labelled = process(json!({}), gate(&["UPDATE"], json!({"namespaces": {"matchLabels": {"tier": "prod"}}})));
+    let labels = json!({"namespaces": {"matchLabels": {"tier": "prod"}}});
+    let labelled = process(json!({"onMatch": "Continue"}), gate(&["UPDATE"], labels));
     let named = process(json!({}), gate(&["UPDATE"], json!({"namespaces": {"names": ["prod"]}})));
     let candidates =
         [("labelled", &labelled), ("named", &named)].map(|(name, spec)| Candidate { name, spec, not_ready: None });
@@ -425,7 +426,7 @@ fn attack_24_a_namespace_enters_what_ends_the_search_and_leaves_what_is_behind()
     let skip = || json!({"skip": true, "order": 100});
     let other = json!({"resources": [{"apiGroups": [""], "resources": ["configmaps"]}]});
     let scale = json!({"resources": [{"apiGroups": ["apps"], "resources": ["deployments/scale"]}]});
-    let cases: &[(ApprovalProcessSpec, ApprovalProcessSpec, bool)] = &[
+    let cases: Vec<(ApprovalProcessSpec, ApprovalProcessSpec, bool)> = vec![
         (first(skip()), strict(200, json!({})), true),
         (first(json!({"order": 100, "onMatch": "Stop"})), strict(200, json!({})), true),
         (first(json!({"order": 100, "onMatch": "Continue"})), strict(200, json!({})), false),
