@@ -269,8 +269,9 @@ async fn may_bypass(context: &Context, user: &Actor, process: &str) -> Result<bo
 
 /// Judges by what is known, and writes what follows.
 async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bool) -> Result<Counted, Error> {
-    let namespace = if asked.held.namespace.is_empty() { &context.options.namespace } else { &asked.held.namespace };
-    let requests: Api<ChangeRequest> = Api::namespaced(context.client.clone(), namespace);
+    let own = &context.options.namespace;
+    let mut namespace = if asked.held.namespace.is_empty() { own } else { &asked.held.namespace };
+    let mut requests: Api<ChangeRequest> = Api::namespaced(context.client.clone(), namespace);
     let labelled = ListParams::default().labels(&format!("{OBJECT_LABEL}={}", object_label(user, &asked.held)));
     if asked.held.bypass_reason.is_none()
         && let Some(passed) = written::passes(context, user, &asked.held, &asked.generated, dry_run).await?
@@ -330,11 +331,22 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
                 }
                 // The same request was faster, on another connection or in another replica.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+                // Nothing new can be made there: it is asked for, and found again, in the namespace of the operator.
+                Err(kube::Error::Api(status)) if is_terminating(&status) && namespace != own => {
+                    namespace = own;
+                    requests = Api::namespaced(context.client.clone(), namespace);
+                }
                 Err(source) => return Err(Error::Api { what: "its change request", source }),
             },
         }
     }
     Err(Error::Busy)
+}
+
+/// Whether something cannot be made because its namespace is being removed.
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// What a dry run is told; nothing where it would pass.
