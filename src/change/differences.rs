@@ -32,10 +32,15 @@ fn blank_at(value: &mut Value, segments: &[String]) {
     match value {
         Value::Object(fields) if segment == "*" => fields.values_mut().for_each(|field| blank_at(field, rest)),
         Value::Array(items) if segment == "*" => items.iter_mut().for_each(|item| blank_at(item, rest)),
-        Value::Object(fields) => fields.get_mut(segment).into_iter().for_each(|field| blank_at(field, rest)),
+        Value::Object(fields) => {
+            if let Some(field) = fields.get_mut(segment) {
+                blank_at(field, rest);
+            }
+        }
         Value::Array(items) => {
-            let item = segment.parse::<usize>().ok().and_then(|index| items.get_mut(index));
-            item.into_iter().for_each(|item| blank_at(item, rest));
+            if let Some(item) = segment.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                blank_at(item, rest);
+            }
         }
         _ => {}
     }

@@ -219,9 +219,9 @@ async fn carry(
 /// What is done twice when it is sent twice; none where twice is once.
 fn once(call: &Call) -> Option<&'static str> {
     let named = call.body["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
-    match &call.method {
-        &Method::PATCH if call.content_type == JSON_PATCH => Some("a JSON patch"),
-        &Method::POST if !named => Some("what makes an object without a name"),
+    match call.method {
+        Method::PATCH if call.content_type == JSON_PATCH => Some("a JSON patch"),
+        Method::POST if !named => Some("what makes an object without a name"),
         _ => None,
     }
 }
