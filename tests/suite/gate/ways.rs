@@ -220,3 +220,26 @@ async fn r26_a_process_that_cannot_be_gated_says_why() {
         assert!(message.contains(told), "{message}");
     }
 }
+
+#[tokio::test]
+async fn r32_in_a_namespace_that_is_being_removed_it_is_asked_for_elsewhere() {
+    let cluster = crate::with_mutating_policy().await;
+    let gated = Gated::start(cluster, "r32-leaving").await;
+    let namespace = gated.scene.namespace.clone();
+    let mut web = config_map("web", "before");
+    web["metadata"]["finalizers"] = json!(["example.com/kept"]);
+    gated.has_been(web).await;
+    gated.scene.kubectl(&["delete", "namespace", &namespace, "--wait=false"]).await.ok().unwrap();
+    let patch = ["patch", "configmap", "web", "--type=merge", "-p", r#"{"data":{"key":"after"}}"#];
+    let admin = ["--as=mary", "--as-group=system:masters"];
+    let patch = [&patch[..], &admin].concat();
+    let (first, second) = (gated.scene.kubectl(&patch).await, gated.scene.kubectl(&patch).await);
+    is_held(&first);
+    is_held(&second);
+    let all: kube::Api<ChangeRequest> = kube::Api::namespaced(gated.scene.admin.client.clone(), OPERATOR_NAMESPACE);
+    let all = all.list(&kube::api::ListParams::default()).await.unwrap().items;
+    let about = all
+        .iter()
+        .filter(|request| request.spec.changes[0].held.as_ref().is_some_and(|held| held.namespace == namespace));
+    assert_eq!(about.count(), 1, "once, in the namespace of the operator");
+}
