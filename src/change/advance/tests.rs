@@ -171,7 +171,7 @@ fn a_requester_who_is_not_proven_is_asked_about_by_nobody() {
     let mut unproven = story(Operation::Create);
     unproven.proof = Proof::Since(100);
     assert_eq!(unproven.at(110).open, []);
-    assert_eq!(unproven.state(), ChangeState::Rejected);
+    assert_eq!(unproven.state(), ChangeState::Cancelled, "nobody rejected it: the same command asks again");
     let mut broken = story(Operation::Create);
     broken.proof = Proof::Broken("a policy is missing".to_owned());
     assert_eq!(broken.at(110).open, []);

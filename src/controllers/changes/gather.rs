@@ -258,13 +258,18 @@ pub fn correctable(older: &ChangeRequest, newer: &ChangeRequest) -> Precedent {
 #[cfg(test)]
 mod tests {
     use super::{Precedent, correctable};
-    use crate::api::{ChangeRequest, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus};
+    use crate::api::{Actor, ChangeRequest, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+    fn of_mary(name: &str) -> ChangeRequest {
+        let requester = Some(Actor { username: "mary".to_owned(), ..Actor::default() });
+        ChangeRequest::new(name, ChangeRequestSpec { requester, ..ChangeRequestSpec::default() })
+    }
+
     fn ended(state: ChangeState, superseded_by: Option<&str>) -> ChangeRequest {
         let change = ChangeStatus { name: "operation".to_owned(), state, ..ChangeStatus::default() };
-        let mut request = ChangeRequest::new("older", ChangeRequestSpec::default());
+        let mut request = of_mary("older");
         request.status = Some(ChangeRequestStatus {
             changes: vec![change],
             superseded_by: superseded_by.map(str::to_owned),
@@ -276,7 +281,7 @@ mod tests {
 
     #[test]
     fn r57_what_was_rejected_can_be_corrected_and_what_was_carried_out_cannot() {
-        let newer = ChangeRequest::new("newer", ChangeRequestSpec::default());
+        let newer = of_mary("newer");
         assert_eq!(correctable(&ended(ChangeState::Rejected, None), &newer), Precedent::Open);
         for by in ["newer", "another"] {
             assert_eq!(correctable(&ended(ChangeState::Rejected, Some(by)), &newer), Precedent::Ended);
