@@ -106,10 +106,15 @@ async fn attack_20_an_object_that_is_being_deleted_is_gated_all_the_same() {
     gated.kubectl_as("mary", &["delete", "configmap", "web", "--wait=false"], &nothing).await.ok().unwrap();
     let patch = ["patch", "configmap", "web", "-p", r#"{"data":{"key":"after"}}"#];
     is_held(&gated.kubectl_as("mary", &patch, &nothing).await);
-    let finalizer = ["patch", "configmap", "web", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
-    let tried = gated.kubectl_as("mary", &finalizer, &nothing).await;
-    assert!(tried.stderr.contains("held for approval"), "{tried:?}");
     assert_eq!(gated.data_of("web").await, Some(json!({"key": "before"})));
+    // What holds up a deletion that has begun is taken away by whoever finishes it, and only that.
+    let both = r#"{"metadata":{"finalizers":null},"data":{"key":"after"}}"#;
+    let both = gated.kubectl_as("mary", &["patch", "configmap", "web", "--type=merge", "-p", both], &nothing).await;
+    assert!(both.stderr.contains("held for approval"), "{both:?}");
+    assert_eq!(gated.data_of("web").await, Some(json!({"key": "before"})));
+    let finalizer = ["patch", "configmap", "web", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
+    gated.kubectl_as("mary", &finalizer, &nothing).await.ok().unwrap();
+    assert_eq!(gated.data_of("web").await, None);
 }
 
 #[tokio::test]
@@ -182,12 +187,12 @@ async fn attack_24_a_label_that_exempts_a_namespace_is_not_the_requesters_to_put
     scene.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, "--user=mary"]).await.ok().unwrap();
     let label = format!("sandbox={sandbox}");
     let put_on = ["label", "namespace", &namespace, &label];
-    let tried = eventually("it is refused", async || {
+    eventually("it is refused", async || {
         let dry: Vec<&str> = put_on.iter().copied().chain(["--dry-run=server"]).collect();
         let tried = gated.kubectl_as("mary", &dry, &nothing).await;
-        (tried.status != 0 && tried.stderr.contains("holds the verb bypass")).then_some(tried)
-    });
-    assert!(tried.await.stderr.contains(&gated.process.name_any()));
+        (tried.status != 0 && tried.stderr.contains("holds the verb bypass")).then_some(())
+    })
+    .await;
     let tried = gated.kubectl_as("mary", &put_on, &nothing).await;
     assert!(tried.status != 0, "{tried:?}");
     is_held(&gated.kubectl_as("mary", &["create", "-f", "-"], &config_map("web", "x")).await);

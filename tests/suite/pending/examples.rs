@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use quorate::api::*;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the examples say that they need.
 const VALUES: &[&str] = &[
@@ -45,9 +45,16 @@ async fn r25_every_example_is_admitted_and_can_be_used() {
     cluster.plane.wait_kinds().await.unwrap();
     let scene = Scene::within(&cluster, OPERATOR_NAMESPACE).await;
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for example in std::fs::read_dir(examples).unwrap() {
-        let example = example.unwrap().path();
-        let policy = Some(example.join("policy")).filter(|policy| policy.is_dir()).unwrap_or(example);
+    let folder_of = |example: PathBuf| Some(example.join("policy")).filter(|policy| policy.is_dir()).unwrap_or(example);
+    let mut policies: Vec<PathBuf> =
+        std::fs::read_dir(examples).unwrap().map(|example| folder_of(example.unwrap().path())).collect();
+    // What is gated holds what another example brings along: those come last.
+    let gates = |policy: &PathBuf| {
+        let mut files = std::fs::read_dir(policy).unwrap();
+        files.any(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().contains("gate:"))
+    };
+    policies.sort_by_key(|policy| (gates(policy), policy.clone()));
+    for policy in policies {
         let applied = cluster.plane.kubectl(&["apply", "-f", &policy.to_string_lossy()]).await.unwrap();
         // People and roles of two examples may share names; what they are asked for is told apart by their processes.
         applied.ok().unwrap_or_else(|why| panic!("{}: {why:#}", policy.display()));
