@@ -1,7 +1,7 @@
 //! The gate's own certificates: a self-signed authority and one server certificate for each generation.
 //!
 //! Renewal loses no request: the new authority goes into the configuration that the API server has, beside the old one; the new
-//! certificate is served when the API server has provably taken that in, and [`SETTLING`] has passed for other API servers; the
+//! certificate is served when the API server has provably taken that in, and `SETTLING` has passed for other API servers; the
 //! old authority leaves a generation later. [`plan`], which says what is due, is pure. All replicas share what is stored.
 
 use jiff::{SignedDuration, Timestamp};
