@@ -50,6 +50,7 @@ pub mod diagram;
 pub mod directory;
 pub mod engine;
 pub mod gate;
+mod hex;
 pub mod pending;
 pub mod proof;
 pub mod runtime;

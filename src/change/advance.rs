@@ -7,6 +7,7 @@ use crate::api::{
     ExecutionMode, Grant, Held, InstancePer, Outcome, PlannedProcess,
 };
 use crate::engine::{Note, Proof};
+use crate::hex::hex;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
@@ -777,10 +778,9 @@ pub fn instance_name(
     review: bool,
 ) -> String {
     let of = serde_json::json!([request.uid, change, process, subject, review]).to_string();
-    let digest = Sha256::digest(of.as_bytes());
-    let hash = digest.iter().take(5).fold(0_u64, |hash, byte| (hash << 8) | u64::from(*byte));
+    let hash = hex(&Sha256::digest(of.as_bytes())[..5]);
     let readable: String = request.name.chars().take(200).collect();
-    format!("creq-{}-{hash:010x}", readable.trim_end_matches(['-', '.']))
+    format!("creq-{}-{hash}", readable.trim_end_matches(['-', '.']))
 }
 
 /// Whether nothing more becomes of a change.

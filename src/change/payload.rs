@@ -8,10 +8,10 @@
 use super::cover::{Attempt, field, names_subresource};
 use super::differences::{differences, redact};
 use crate::api::{GateEvent, Held, Operation, PlannedProcess};
+use crate::hex::hex;
 use ring::hmac;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write;
 
 /// The annotation by which somebody passes without approval: why.
 pub const BYPASS_REASON: &str = "quorate.dev/bypass-reason";
@@ -302,10 +302,5 @@ fn hash(value: &Value, key: Option<&[u8]>) -> String {
             ("hmac-sha256", hmac::sign(&key, text.as_bytes()).as_ref().to_vec())
         }
     };
-    let mut hash = format!("{word}:");
-    for byte in bytes {
-        // Writing into a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    hash
+    format!("{word}:{}", hex(&bytes))
 }

@@ -44,16 +44,22 @@ pub enum Selection {
     },
 }
 
+/// In the order in which they are looked at: lowest order first, ties by name (requirement R24).
+#[must_use]
+pub fn in_order<'a>(candidates: &'a [Candidate<'a>]) -> Vec<&'a Candidate<'a>> {
+    let mut ordered: Vec<_> = candidates.iter().collect();
+    ordered.sort_by_key(|candidate| (candidate.spec.order, candidate.name));
+    ordered
+}
+
 /// The processes that an operation matches: lowest order first, ties by name. The search ends with a process that says `Stop`
 /// or `skip`; what matched before stands. A process that matches and is not ready, or whose expressions cannot be told, holds.
 #[must_use]
 pub fn select(candidates: &[Candidate<'_>], attempt: &Attempt<'_>) -> Selection {
-    let mut ordered: Vec<&Candidate<'_>> = candidates.iter().collect();
-    ordered.sort_by_key(|candidate| (candidate.spec.order, candidate.name));
     let whole = input(attempt, &[]);
     let hold = |candidate: &Candidate<'_>, why| Selection::Hold { process: candidate.name.to_owned(), why };
     let mut matching: Vec<(&Candidate<'_>, &GateEvent)> = Vec::new();
-    for candidate in ordered {
+    for candidate in in_order(candidates) {
         let Some(gate) = &candidate.spec.event.gate else { continue };
         if !covers(gate, attempt) {
             continue;

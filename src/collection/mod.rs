@@ -5,7 +5,8 @@
 
 use crate::api::{ApprovalProcessSpec, CollectionEvent, LabelOperator, LabelRequirement, LabelSelector, When};
 use crate::cel::{Expression, Input};
-use crate::pending::{Asked, OBJECT_SCOPE, about_faults, hexadecimal, instance_name_of, of_gates_alone, unfit};
+use crate::hex::hex;
+use crate::pending::{Asked, OBJECT_SCOPE, about_faults, instance_name_of, of_gates_alone, unfit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -149,7 +150,7 @@ fn selects(selector: &LabelSelector, object: &Value) -> bool {
 #[must_use]
 pub fn definition(event: &CollectionEvent) -> String {
     let text = serde_json::json!([event.resource, event.selector, event.expression]).to_string();
-    hexadecimal(&Sha256::digest(text.as_bytes())[..16])
+    hex(&Sha256::digest(text.as_bytes())[..16])
 }
 
 /// The name of the instance that an object opens for the `count`th time; for one subject, or for all.

@@ -9,6 +9,7 @@ use super::{Context, backoff};
 use crate::gate::certificates::{self, Generation, add, bundle, certified, generate, plan};
 use crate::gate::configuration::{Built, Installation, NAME, Refused, Resources, Served, build};
 use crate::gate::{Loaded, Secrets};
+use crate::hex::hex;
 use crate::runtime::telemetry::word;
 use crate::runtime::watch::Changes;
 use futures::StreamExt as _;
@@ -21,7 +22,6 @@ use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt as _};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,11 +169,7 @@ async fn secrets(context: &Context, host: &str) -> Result<Secrets, Error> {
         let mut secrets = stored.as_ref().map(read).transpose()?.unwrap_or_default();
         let before = secrets.clone();
         if secrets.token.is_empty() || secrets.key.is_empty() {
-            secrets.token = random()?.iter().fold(String::new(), |mut token, byte| {
-                // Writing into a String cannot fail.
-                let _ = write!(token, "{byte:02x}");
-                token
-            });
+            secrets.token = hex(&random()?);
             secrets.key = random()?.to_vec();
         }
         let plan = plan(&secrets.generations, host, lifetime, now);

@@ -1,5 +1,6 @@
 //! The controllers: they gather facts, ask the engine, and carry out its plan. They decide nothing.
 //!
+//! - [`access`]: what the authorizer allows somebody
 //! - [`directory`]: the directory's Snapshot, kept up to date
 //! - [`readiness`]: `Ready` of definitions, processes, identities, roles and calendars
 //! - [`changes`]: moves change requests
@@ -13,6 +14,7 @@
 //!
 //! [`run`] starts them all and is called by `main` and by tests that run an operator in their own process.
 
+pub mod access;
 pub mod changes;
 pub mod collections;
 pub mod delegations;
@@ -37,8 +39,8 @@ use crate::runtime::watch::{Changes, Synced, observe, observe_compact};
 use changes::store::{self, ChangeStore};
 use collections::Collections;
 use directory::Directory;
-use futures::StreamExt;
 use futures::channel::mpsc;
+use futures::stream::{self, Stream, StreamExt};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kinds::Kinds;
 use kube::runtime::controller::Action;
@@ -140,6 +142,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// One item for every burst of changes of processes, definitions or people: who must agree may be told anew.
+    fn policy_changes(&self) -> impl Stream<Item = ()> + Send + use<> {
+        let policy = stream::select(self.process_changes.bursts(BURST), self.definition_changes.bursts(BURST));
+        stream::select(policy, self.directory.changes.bursts(BURST))
+    }
+
     /// Takes note of how many unfinished instances name each definition.
     fn runs(&self, counts: HashMap<String, u32>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,6 +157,9 @@ impl Context {
         }
     }
 }
+
+/// How long changes are gathered before everything that may depend on them is looked at again.
+const BURST: Duration = Duration::from_millis(100);
 
 /// How long the expressions of one object may take.
 const EVALUATION: Duration = Duration::from_secs(2);

@@ -1,13 +1,13 @@
 //! `Ready` of what people write: definitions, processes, identities, roles and calendars. What is wrong is found by pure functions; this
 //! writes it into the status, and only when it says something new.
 
-use super::{Context, backoff, drive};
+use super::{BURST, Context, backoff, drive};
 use crate::api::{
     ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, ExecutionMode, Identity, Says,
     WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
-use crate::change::select;
+use crate::change::{Candidate, select};
 use crate::diagram::{self, Drawing};
 use crate::engine::activity::Home;
 use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
@@ -29,9 +29,6 @@ use std::fmt::Debug;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// How long changes of what an object refers to are gathered before everything is looked at again.
-const BURST: Duration = Duration::from_millis(100);
 
 /// A kind whose controller says whether it is usable.
 trait Checked:
@@ -150,6 +147,28 @@ fn out_of_place(graph: &Graph, context: &Context) -> Vec<Fault> {
         Some(Fault { place: format!("spec.nodes[{name}].action{field}"), message })
     });
     found.collect()
+}
+
+/// A process by name, and what is wrong with it.
+pub(crate) type Known = (String, Arc<ApprovalProcess>, Vec<String>);
+
+/// Processes, each with what is wrong with it now.
+pub(crate) fn known(processes: impl IntoIterator<Item = Arc<ApprovalProcess>>, context: &Context) -> Vec<Known> {
+    let known = |process: Arc<ApprovalProcess>| {
+        let faults = process_faults(&process, context);
+        (process.name_any(), process, faults)
+    };
+    processes.into_iter().map(known).collect()
+}
+
+/// The same, as one chooses among them.
+pub(crate) fn candidates(known: &[Known]) -> Vec<Candidate<'_>> {
+    let candidates = known.iter().map(|(name, process, faults)| Candidate {
+        name,
+        spec: &process.spec,
+        not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
+    });
+    candidates.collect()
 }
 
 /// What is wrong with a process, and with the workflow that it names.

@@ -4,11 +4,11 @@
 use super::input::SCOPE;
 use crate::api::{Action, HttpMethod, TargetObject};
 use crate::cel::{Expression, Input, Misfit, Template};
+use crate::hex::hex;
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// How long an action may take that does not say it.
 const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
@@ -174,13 +174,7 @@ pub fn poll_after(seconds: i64) -> i64 {
 /// The id of what an instance does in one visit of a node.
 #[must_use]
 pub fn id(instance_uid: &str, node: &str, visit: u32) -> String {
-    let digest = Sha256::digest(format!("{instance_uid}\n{node}\n{visit}").as_bytes());
-    let mut id = String::with_capacity(32);
-    for byte in digest.iter().take(16) {
-        // Writing into a String cannot fail.
-        let _ = write!(id, "{byte:02x}");
-    }
-    id
+    hex(&Sha256::digest(format!("{instance_uid}\n{node}\n{visit}").as_bytes())[..16])
 }
 
 impl Work {

@@ -1,9 +1,9 @@
 //! The snapshot of a definition that an instance runs on: named by its content, so that whoever reads it can check it.
 
 use crate::api::{ApprovalProcessSpec, WorkflowDefinitionSpec};
+use crate::hex::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +71,5 @@ impl Content {
 }
 
 fn name_of(text: &str) -> String {
-    let mut name = String::from("workflow-");
-    for byte in Sha256::digest(text.as_bytes()) {
-        // Writing into a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+    format!("workflow-{}", hex(&Sha256::digest(text.as_bytes())))
 }

@@ -11,10 +11,9 @@ use crate::api::{Actor, ApprovalProcess, ChangeRequest, Execution, Held, Workflo
 use crate::change::cover::covers;
 use crate::change::select::{gates, left};
 use crate::change::{Attempt, Candidate, Carrier, Kept, Selection, carrier, held, payload, select};
-use crate::controllers::readiness::process_faults;
-use crate::controllers::{Context, evaluate};
+use crate::controllers::readiness::{candidates, known};
+use crate::controllers::{Context, access, evaluate};
 use crate::engine::graph::compile;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, PostParams};
@@ -94,7 +93,8 @@ struct Asked {
     carrier: Carrier,
     processes: Vec<String>,
     bypass: Vec<bool>,
-    first: String,
+    /// The workflow that is asked first.
+    workflow: String,
     /// The name that the server made up.
     generated: String,
 }
@@ -195,19 +195,10 @@ fn look(
     context: &Context,
     key: &[u8],
 ) -> (Selection, Option<Asked>) {
-    let covering: Vec<_> = processes
-        .iter()
-        .filter(|process| process.spec.event.gate.as_ref().is_some_and(|gate| covers(gate, attempt)))
-        .map(|process| (process.name_any(), process, process_faults(process, context)))
-        .collect();
-    let candidates: Vec<_> = covering
-        .iter()
-        .map(|(name, process, faults)| Candidate {
-            name,
-            spec: &process.spec,
-            not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
-        })
-        .collect();
+    let covering =
+        processes.iter().filter(|process| process.spec.event.gate.as_ref().is_some_and(|gate| covers(gate, attempt)));
+    let known = known(covering.cloned(), context);
+    let candidates = candidates(&known);
     let selection = select(&candidates, attempt);
     let Selection::Ask(planned) = &selection else { return (selection, None) };
     let (mut held, object) = held(attempt, &gates(&candidates, planned), planned.clone(), key);
@@ -224,7 +215,7 @@ fn look(
         carrier,
         processes: planned.iter().map(|planned| planned.name.clone()).collect(),
         bypass: specs.iter().map(|spec| spec.bypass.as_ref().is_some_and(|bypass| bypass.permission)).collect(),
-        first: planned.first().map(|planned| first_step(context, &planned.workflow)).unwrap_or_default(),
+        workflow: planned.first().map(|planned| planned.workflow.clone()).unwrap_or_default(),
         generated: String::new(),
         held,
         object,
@@ -246,25 +237,8 @@ fn first_step(context: &Context, workflow: &str) -> String {
 }
 
 async fn may_bypass(context: &Context, user: &Actor, process: &str) -> Result<bool, Error> {
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(user.username.clone()),
-            uid: Some(user.uid.clone()).filter(|uid| !uid.is_empty()),
-            groups: Some(user.groups.clone()),
-            resource_attributes: Some(ResourceAttributes {
-                group: Some("quorate.dev".to_owned()),
-                resource: Some("approvalprocesses".to_owned()),
-                name: Some(process.to_owned()),
-                verb: Some("bypass".to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    let reviews: Api<SubjectAccessReview> = Api::all(context.client.clone());
-    let answer = reviews.create(&PostParams::default(), &review).await.map_err(api("the rights of the requester"))?;
-    Ok(answer.status.is_some_and(|status| status.allowed && !status.denied.unwrap_or(false)))
+    let allowed = access::allowed(&context.client, user, access::on_process(process, "bypass")).await;
+    allowed.map_err(api("the rights of the requester"))
 }
 
 /// Judges by what is known, and writes what follows.
@@ -313,7 +287,7 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
             }
             Judgement::Wait(request) => {
                 let instance = newest_instance(context, &request).await?;
-                let progress = message::progress(&request, instance.as_ref(), &asked.first);
+                let progress = message::progress(&request, instance.as_ref(), &first_step(context, &asked.workflow));
                 return Ok(("waiting", Answer::Refuse(told(message::held(&request, &progress, asked.carrier)))));
             }
             Judgement::Rejected(request) => {
@@ -326,7 +300,14 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
                         let warning = format!("passed without approval, on record as {}", message::pointer(&made));
                         ("bypassed", Answer::Allow(vec![warning]))
                     } else {
-                        ("held", Answer::Refuse(told(message::held(&made, &asked.first, asked.carrier))))
+                        (
+                            "held",
+                            Answer::Refuse(told(message::held(
+                                &made,
+                                &first_step(context, &asked.workflow),
+                                asked.carrier,
+                            ))),
+                        )
                     });
                 }
                 // The same request was faster, on another connection or in another replica.
@@ -357,11 +338,11 @@ async fn dry(context: &Context, judgement: &Judgement, asked: &Asked) -> Option<
         Judgement::Open(_) if asked.held.bypass_reason.is_some() => {
             Some("passes without approval, and is recorded and reviewed afterwards".to_owned())
         }
-        Judgement::Open(_) => Some(message::dry_run(&processes, &asked.first)),
+        Judgement::Open(_) => Some(message::dry_run(&processes, &first_step(context, &asked.workflow))),
         Judgement::Rejected(request) => Some(message::rejected(request)),
         Judgement::Wait(request) => {
             let instance = newest_instance(context, request).await.ok().flatten();
-            let progress = message::progress(request, instance.as_ref(), &asked.first);
+            let progress = message::progress(request, instance.as_ref(), &first_step(context, &asked.workflow));
             Some(message::dry_run(&processes, &format!("{}, {progress}", message::pointer(request))))
         }
     }

@@ -7,12 +7,12 @@
 use crate::api::{ApprovalProcess, GateEvent, Initiators, Namespaces, Operation};
 use crate::change::cover::{CHANGING, CONTROLLER_GROUPS, CONTROLLERS, FOLLOWING, path_fault, segments};
 use crate::change::differences::moves;
+use crate::hex::hex;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 /// The name of the configuration.
 pub const NAME: &str = "quorate-gate";
@@ -390,10 +390,5 @@ fn webhook_name(process: &str) -> String {
 }
 
 fn hash(value: &Value) -> String {
-    let mut hash = String::new();
-    for byte in Sha256::digest(value.to_string().as_bytes()).iter().take(10) {
-        // Writing into a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    hash
+    hex(&Sha256::digest(value.to_string().as_bytes())[..10])
 }

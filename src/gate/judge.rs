@@ -4,13 +4,13 @@ use crate::api::{
     Actor, Change, ChangeOperation, ChangeRequest, ChangeRequestSpec, ChangeState, ChangeStatus, ChangeTarget,
     Execution, Held, Operation,
 };
+use crate::hex::hex;
 use jiff::{SignedDuration, Timestamp};
 use kube::core::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// The name of the one change of a request that the gate opens.
 pub const CHANGE: &str = "operation";
@@ -215,12 +215,7 @@ fn object(requester: &Actor, held: &Held) -> Value {
 }
 
 fn hash(value: &Value) -> String {
-    let mut hash = String::new();
-    for byte in Sha256::digest(value.to_string().as_bytes()).iter().take(20) {
-        // Writing into a String cannot fail.
-        let _ = write!(hash, "{byte:02x}");
-    }
-    hash
+    hex(&Sha256::digest(value.to_string().as_bytes())[..20])
 }
 
 /// The number of a request of that name: 1 for the name itself, then `-2`, `-3`.

@@ -14,13 +14,13 @@ pub mod write_back;
 
 use crate::api::{Actor, ApprovalProcessSpec, GroupResources, InstancePer, OnMatch, PendingEvent, WorkflowInstance};
 use crate::cel::{Expression, Input, Scope};
+use crate::change::select::in_order;
 use crate::engine::graph::{Graph, Span};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 /// What conditions of a process see.
 pub static SCOPE: Scope = Scope { variables: &["object", "request", "initiator"], directory: false };
@@ -63,16 +63,6 @@ impl Nature {
     }
 }
 
-/// A process that may take an object.
-pub struct Candidate<'a> {
-    /// metadata.name.
-    pub name: &'a str,
-    /// The process.
-    pub spec: &'a ApprovalProcessSpec,
-    /// Why it cannot work at the moment; none when it can.
-    pub not_ready: Option<String>,
-}
-
 /// What becomes of an object that waits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Selection {
@@ -95,9 +85,7 @@ pub enum Selection {
 /// ready, or whose conditions cannot be told, holds the object: it is never passed on to the next.
 #[must_use]
 pub fn select(candidates: &[Candidate<'_>], group: &str, resource: &str, input: &Value) -> Selection {
-    let mut ordered: Vec<&Candidate<'_>> = candidates.iter().collect();
-    ordered.sort_by_key(|candidate| (candidate.spec.order, candidate.name));
-    for candidate in ordered {
+    for candidate in in_order(candidates) {
         let process = candidate.name.to_owned();
         match matches(candidate.spec, group, resource, input) {
             Ok(false) => {}
@@ -141,6 +129,7 @@ pub fn matches(spec: &ApprovalProcessSpec, group: &str, resource: &str, input: &
     Ok(true)
 }
 
+pub use crate::change::Candidate;
 pub use crate::change::about::About;
 
 /// Who asked, and for what.
@@ -371,16 +360,6 @@ fn mark(instance: &WorkflowInstance) -> String {
     let metadata = &instance.metadata;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     format!("workflowinstance {}/{}, uid {}", text(&metadata.namespace), text(&metadata.name), text(&metadata.uid))
-}
-
-/// A hash as text.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A name for an instance: readable, and bound to what it is for, so that it is the same however often it is made.

@@ -1,8 +1,9 @@
 //! Objects of any kind that wait: what is to be approved of them, whether they still wait, what an instance sees of its object.
 
-use super::{Nature, cert_manager, hexadecimal, mark, write_back};
+use super::{Nature, cert_manager, mark, write_back};
 use crate::api::{Outcome, PendingEvent, WorkflowInstance};
 use crate::engine::Object;
+use crate::hex::hex;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -78,7 +79,7 @@ fn content(object: &Value, pending: &PendingEvent) -> Value {
 /// SHA-256 over uid and content: an object that changes is another thing to approve.
 #[must_use]
 pub fn digest(object: &Value, pending: &PendingEvent) -> String {
-    hexadecimal(&Sha256::digest(content(object, pending).to_string()))
+    hex(&Sha256::digest(content(object, pending).to_string()))
 }
 
 /// The name of an object for people: `Box shop/cart`.

@@ -7,14 +7,14 @@ use crate::api::{
     Actor, ApprovalProcess, Change, ChangeOperation, ChangeRequest, ExecutionMode, Held, Operation, PlannedProcess,
 };
 use crate::change::advance::{Found, Look};
-use crate::change::{Attempt, Candidate, Selection, held, select};
-use crate::controllers::readiness::process_faults;
-use crate::controllers::{Context, evaluate};
+use crate::change::{Attempt, Selection, held, select};
+use crate::controllers::readiness::{candidates, known};
+use crate::controllers::{Context, access, evaluate};
 use crate::engine::activity::plain_name;
 use http::Method;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::discovery::{Scope, oneshot};
 use kube::{Api, Resource, ResourceExt};
@@ -304,14 +304,7 @@ async fn may_not_bypass(
                 "ApprovalProcess {name} lets nobody pass without approval (spec.bypass.permission): leave doNotApprove out"
             )));
         }
-        let attributes = ResourceAttributes {
-            group: Some("quorate.dev".to_owned()),
-            resource: Some("approvalprocesses".to_owned()),
-            name: Some(name.clone()),
-            verb: Some("bypass".to_owned()),
-            ..ResourceAttributes::default()
-        };
-        if !allowed(requester, attributes, context).await? {
+        if !allowed(requester, access::on_process(name, "bypass"), context).await? {
             return Ok(Some(format!(
                 "{} may not bypass ApprovalProcess {name}: leave doNotApprove out",
                 requester.username
@@ -322,20 +315,8 @@ async fn may_not_bypass(
 }
 
 async fn allowed(actor: &Actor, attributes: ResourceAttributes, context: &Context) -> Result<bool, Error> {
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(actor.username.clone()),
-            uid: Some(actor.uid.clone()).filter(|uid| !uid.is_empty()),
-            groups: Some(actor.groups.clone()),
-            resource_attributes: Some(attributes),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    let api: Api<SubjectAccessReview> = Api::all(context.client.clone());
-    let asked = api.create(&PostParams::default(), &review).await;
-    let answer = asked.map_err(|source| Error::Api { name: actor.username.clone(), source })?;
-    Ok(answer.status.is_some_and(|status| status.allowed && !status.denied.unwrap_or(false)))
+    let allowed = access::allowed(&context.client, actor, attributes).await;
+    allowed.map_err(|source| Error::Api { name: actor.username.clone(), source })
 }
 
 /// The request that carries a change out. `uid` is that of the very object that is to be deleted.
@@ -422,8 +403,7 @@ async fn choose(
     labels: BTreeMap<String, String>,
     context: &Arc<Context>,
 ) -> Result<Result<Found, String>, Error> {
-    let processes = context.processes.state();
-    let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
+    let known = known(context.processes.state(), context);
     let (place, requester, key) = (place.clone(), requester.clone(), digest_key(context));
     let operation = match change.operation {
         ChangeOperation::Create => Operation::Create,
@@ -432,17 +412,7 @@ async fn choose(
         ChangeOperation::Delete => Operation::Delete,
     };
     let evaluation = evaluate(move || {
-        let names: Vec<_> = processes.iter().map(|process| process.name_any()).collect();
-        let candidates: Vec<_> = processes
-            .iter()
-            .zip(&names)
-            .zip(faults)
-            .map(|((process, name), faults)| Candidate {
-                name,
-                spec: &process.spec,
-                not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
-            })
-            .collect();
+        let candidates = candidates(&known);
         let attempt = Attempt {
             operation,
             group: &place.resource.group,

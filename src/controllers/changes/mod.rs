@@ -112,10 +112,7 @@ pub async fn run(
     stop: &CancellationToken,
 ) {
     let metrics = context.metrics.clone();
-    let burst = Duration::from_millis(100);
-    let triggers =
-        futures::stream::select(context.process_changes.bursts(burst), context.definition_changes.bursts(burst));
-    let triggers = futures::stream::select(triggers, context.directory.changes.bursts(burst));
+    let triggers = context.policy_changes();
     let triggers = futures::stream::select(triggers, context.prover.changes.bursts(Duration::ZERO));
     let seeing = context.clone();
     let stream = stream.inspect(move |touched| {

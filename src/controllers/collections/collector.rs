@@ -8,7 +8,7 @@ use crate::api::{
 use crate::cel::MAX_INPUT;
 use crate::collection::{Entry, Now, belongs, definition, gone, instance_name, opened, seen};
 use crate::controllers::kinds::Served;
-use crate::controllers::pending::provable;
+use crate::controllers::pending::{ATTEMPTS, provable};
 use crate::controllers::{Context, backoff, evaluate, report};
 use crate::engine::Note;
 use crate::pending::object::{remembered, shown};
@@ -27,9 +27,6 @@ use tokio::time::Instant;
 
 /// How many sightings are worked on at once: they share what is written down.
 const BATCH: usize = 100;
-
-/// How many names are tried when somebody else's instance has the one that belongs to an object.
-const ATTEMPTS: u32 = 5;
 
 /// Why collecting ended.
 #[derive(Debug, thiserror::Error)]

@@ -207,10 +207,7 @@ pub fn run(
     });
     let live = watch_unfinished(&context, writer, instances.clone());
     let signalled = watch_unjudged(&context, instances.clone());
-    let burst = Duration::from_millis(100);
-    let proof_changes = context.prover.changes.bursts(Duration::ZERO);
-    let facts = stream::select(context.directory.changes.bursts(burst), context.definition_changes.bursts(burst));
-    let everything = stream::select(facts, stream::select(proof_changes, context.process_changes.bursts(burst)));
+    let everything = stream::select(context.policy_changes(), context.prover.changes.bursts(Duration::ZERO));
     let stopped = stop.clone();
     let moving = instances.clone();
     let future = async move {

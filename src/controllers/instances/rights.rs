@@ -2,14 +2,13 @@
 
 use super::Error;
 use crate::api::{Actor, Decision, WorkflowInstance};
-use crate::controllers::Context;
+use crate::controllers::{Context, access};
 use crate::engine::graph::Graph;
 use crate::engine::{Right, Signal};
 use futures::StreamExt;
 use futures::stream;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
-use kube::api::PostParams;
-use kube::{Api, ResourceExt};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use kube::ResourceExt;
 use std::collections::BTreeSet;
 
 /// How many questions are asked at the same time.
@@ -74,27 +73,9 @@ async fn allowed(actor: &Actor, right: &Right, instance: &WorkflowInstance, cont
             let Some(process) = &instance.spec.process_ref else {
                 return Ok(false);
             };
-            ResourceAttributes {
-                group: Some("quorate.dev".to_owned()),
-                resource: Some("approvalprocesses".to_owned()),
-                name: Some(process.name.clone()),
-                verb: Some(verb.clone()),
-                ..ResourceAttributes::default()
-            }
+            access::on_process(&process.name, verb)
         }
     };
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(actor.username.clone()),
-            uid: Some(actor.uid.clone()).filter(|uid| !uid.is_empty()),
-            groups: Some(actor.groups.clone()),
-            resource_attributes: Some(attributes),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    let api: Api<SubjectAccessReview> = Api::all(context.client.clone());
-    let asked = api.create(&PostParams::default(), &review).await;
-    let answer = asked.map_err(|source| Error::Api { name: instance.name_any(), source })?;
-    Ok(answer.status.is_some_and(|status| status.allowed && !status.denied.unwrap_or(false)))
+    let allowed = access::allowed(&context.client, actor, attributes).await;
+    allowed.map_err(|source| Error::Api { name: instance.name_any(), source })
 }

@@ -6,12 +6,12 @@ pub mod objects;
 
 use super::instances::Key;
 use super::kinds::Name;
-use super::readiness::process_faults;
+use super::readiness::{candidates, known};
 use super::{Context, backoff, drive, evaluate};
 use crate::api::{ApprovalProcess, NameRef, WorkflowInstance, WorkflowInstanceSpec};
 use crate::engine::{Note, Proof};
 use crate::pending::pkcs10::foreign_identity;
-use crate::pending::{About, Asked, Candidate, Selection, asked, csr, select};
+use crate::pending::{About, Asked, Selection, asked, csr, select};
 use crate::proof::Stamped;
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
@@ -22,11 +22,10 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Resource, ResourceExt};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How many names are tried when somebody else's instance has the one that belongs to an object.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// Why an object could not be dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +81,7 @@ pub async fn run(
     stop: &CancellationToken,
 ) {
     let metrics = context.metrics.clone();
-    let burst = Duration::from_millis(100);
-    let triggers =
-        futures::stream::select(context.process_changes.bursts(burst), context.definition_changes.bursts(burst));
-    let triggers = futures::stream::select(triggers, context.directory.changes.bursts(burst));
+    let triggers = context.policy_changes();
     let results = Controller::for_stream(stream, context.requests.clone())
         .with_config(Config::default().concurrency(8))
         .reconcile_all_on(triggers)
@@ -153,20 +149,9 @@ async fn choose(
     context: &Arc<Context>,
 ) -> Result<(Selection, Option<(Arc<ApprovalProcess>, Asked)>), Error> {
     let processes = context.processes.state();
-    let faults: Vec<Vec<String>> = processes.iter().map(|process| process_faults(process, context)).collect();
-    let candidates = processes.clone();
+    let known = known(processes.clone(), context);
     let evaluation = evaluate(move || {
-        let names: Vec<_> = candidates.iter().map(|process| process.name_any()).collect();
-        let candidates: Vec<_> = candidates
-            .iter()
-            .zip(&names)
-            .zip(faults)
-            .map(|((process, name), faults)| Candidate {
-                name,
-                spec: &process.spec,
-                not_ready: (!faults.is_empty()).then(|| faults.join("; ")),
-            })
-            .collect();
+        let candidates = candidates(&known);
         let selection = select(&candidates, &group, &resource, &input);
         let Selection::Open(process) = &selection else {
             return (selection, Asked::default());

@@ -5,7 +5,7 @@
 use super::{Error, choose, provable};
 use crate::api::{ApprovalProcess, NameRef, Outcome, WorkflowInstance, WorkflowInstanceSpec, condition};
 use crate::controllers::kinds::{Name, Served};
-use crate::controllers::{Context, backoff, drive};
+use crate::controllers::{BURST, Context, backoff, drive};
 use crate::engine::Note;
 use crate::pending::object::{Standing, bind, digest, remembered, shown, standing};
 use crate::pending::pkcs10::{Requested, foreign_identity};
@@ -45,11 +45,8 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let metrics = context.metrics.clone();
-    let burst = Duration::from_millis(100);
-    let triggers =
-        futures::stream::select(context.process_changes.bursts(burst), context.definition_changes.bursts(burst));
-    let triggers = futures::stream::select(triggers, context.directory.changes.bursts(burst));
-    let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(burst));
+    let triggers = context.policy_changes();
+    let triggers = futures::stream::select(triggers, context.kinds.changes.bursts(BURST));
     let resource = served.resource.clone();
     let kind = Arc::new(Kind { name, served, context });
     let results = Controller::for_stream_with(stream, store, resource)
