@@ -27,6 +27,7 @@
 //! | [`proof`] | proves that the API server proves who sends what | judge signals |
 //! | [`scenario`] | approval policy tested as data: plays a story through the engine as the operator does | IO |
 //! | [`controllers`] | gather facts, ask, carry out plans | decide anything |
+//! | `hex` | bytes as text, for names and hashes | anything else |
 //! | [`runtime`] | connection, clock, watches, events, logs, metrics, the program | decide anything |
 //! | [`cli`] | the subcommands for people: they read files, or a cluster, and print | decide anything |
 //!

@@ -1,36 +1,19 @@
 //! What becomes of a change request: ask the processes of each change one after the other, give the grant, see the effect, end.
 
 use super::carrier::{Carrier, Kept, carrier};
+use super::facts::{Facts, Found, Look, Opening, Plan, Precedent, Request};
 use super::words;
 use crate::api::{
-    Change, ChangeInstance, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus, Difference, Execution,
-    ExecutionMode, Grant, Held, InstancePer, Outcome, PlannedProcess,
+    Change, ChangeInstance, ChangeRequestSpec, ChangeRequestStatus, ChangeState, ChangeStatus, Difference,
+    ExecutionMode, Held, InstancePer, Outcome, PlannedProcess,
 };
 use crate::engine::{Note, Proof};
 use crate::hex::hex;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How long an approval can be used where nobody says so.
-const VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
-
-/// For how long the same request may come again after it was let through: the API server itself repeats calls.
-const REPEATED: SignedDuration = SignedDuration::from_secs(30);
-
-/// How long after its claim the operator repeats a request: a little less than the gate lets it.
-const PASSES: SignedDuration = SignedDuration::from_secs(25);
-
-/// When what was let through and provably had no effect may be asked for again: no call of that request can be on its way any more.
-const TAKEN_BACK: SignedDuration = SignedDuration::from_secs(90);
-
-/// How long an attempt to carry a change out may take. Its result is written before that; if not, whoever tried is gone.
-const ATTEMPT: SignedDuration = SignedDuration::from_secs(60);
-
-/// How often it is tried to carry a change out.
-const ATTEMPTS: u32 = 8;
 
 /// How much room there is for copies of objects and for differences in one status, in bytes. The server keeps a record of every field
 /// beside them, which may be larger than they are.
@@ -38,169 +21,6 @@ const COPIES: usize = 256 * 1024;
 
 /// The same together with the spec.
 const WHOLE: usize = 1024 * 1024;
-
-/// What the status says between an attempt and the record of what came of it.
-const UNDER_WAY: &str = "being carried out";
-
-/// Everything that [`advance()`] goes by.
-pub struct Facts<'a> {
-    /// The request, without its status.
-    pub request: Request<'a>,
-    /// The status as it was last written.
-    pub status: &'a ChangeRequestStatus,
-    /// Since when the API server provably proves who asks.
-    pub proof: &'a Proof,
-    /// What was found about changes that were not looked at before, by name.
-    pub looks: &'a BTreeMap<String, Look>,
-    /// The instances of this request that exist, by name.
-    pub instances: &'a BTreeMap<String, Seen>,
-    /// What the processes say about carrying out, by name.
-    pub terms: &'a BTreeMap<String, Terms>,
-    /// Whether the installation lets the operator repeat requests in the name of their requesters.
-    pub automatic: bool,
-    /// The request that this one corrects.
-    pub precedent: &'a Precedent,
-    /// What is seen of changes that were let through, by name.
-    pub effects: &'a BTreeMap<String, Effect>,
-    /// What came of carrying changes out, by name.
-    pub results: &'a BTreeMap<String, Result>,
-    /// The moment, in the API server's time.
-    pub now: Timestamp,
-}
-
-/// The request, without its status.
-#[derive(Clone, Copy)]
-pub struct Request<'a> {
-    /// metadata.name.
-    pub name: &'a str,
-    /// metadata.uid.
-    pub uid: &'a str,
-    /// metadata.generation.
-    pub generation: Option<i64>,
-    /// metadata.creationTimestamp in seconds.
-    pub created_at: i64,
-    /// The spec, which never changes.
-    pub spec: &'a ChangeRequestSpec,
-}
-
-/// What was found about a change written by hand.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Look {
-    /// It may not be asked for: why, for people.
-    Refused(String),
-    /// It cannot be told yet who must agree: why, for people.
-    Held(String),
-    /// It can be asked for.
-    Found(Box<Found>),
-}
-
-/// Who must agree to a change written by hand, and what it is about.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
-    /// The processes, in order.
-    pub processes: Vec<PlannedProcess>,
-    /// The request as the gate would see it.
-    pub held: Option<Held>,
-    /// The object as it is to be, as people are shown it.
-    pub object: Option<Value>,
-}
-
-/// An instance of the request.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Seen {
-    /// How it ended.
-    pub outcome: Option<Outcome>,
-    /// Whether it has agreed, and waits until the change is carried out.
-    pub agreed: bool,
-    /// Where it stands, for people; with the comments of rejections, which the requester sees.
-    pub message: String,
-}
-
-/// What a process says about carrying out.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Terms {
-    /// Who carries it out, and until when.
-    pub execution: Option<Execution>,
-}
-
-/// The request that another one corrects.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Precedent {
-    /// It corrects none.
-    None,
-    /// It has been ended for this one.
-    Ended,
-    /// It can be ended for this one.
-    Open,
-    /// It cannot be corrected: why, for people.
-    Refused(String),
-}
-
-/// What is seen of a change that was let through.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Effect {
-    /// It is there.
-    Seen,
-    /// It provably is not.
-    Missing,
-    /// It is not there now; whether it was cannot be told: why, for people.
-    Unknown(String),
-}
-
-/// What came of carrying a change out.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Result {
-    /// It is carried out.
-    Done(String),
-    /// The API server refused: what it said, and whether it may answer otherwise later.
-    Refused {
-        /// For people.
-        message: String,
-        /// Whether it is worth another try.
-        again: bool,
-    },
-}
-
-/// What is to be done. The status is written first, with the resourceVersion that the facts were read at.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    /// The new status; nothing is written when it equals the old one.
-    pub status: ChangeRequestStatus,
-    /// Instances to open, if they do not exist.
-    pub open: Vec<Opening>,
-    /// Changes to carry out now: the attempt is recorded in the status.
-    pub carry_out: Vec<Attempt>,
-    /// Whether the request that this one corrects is to be ended; everything else waits for that.
-    pub end_precedent: bool,
-    /// What to tell people in an Event, in order.
-    pub notes: Vec<Note>,
-    /// When to compute again although nothing changes.
-    pub wake_at: Option<Timestamp>,
-}
-
-/// A change to carry out.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Attempt {
-    /// The change, by name.
-    pub change: String,
-    /// Whether somebody tried before and could not record what came of it.
-    pub in_doubt: bool,
-}
-
-/// An instance to open.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Opening {
-    /// metadata.name.
-    pub name: String,
-    /// The change, by name.
-    pub change: String,
-    /// The process, and what it says that the change is about.
-    pub process: PlannedProcess,
-    /// Whom it is about, where each subject has an instance of their own.
-    pub subject: Option<String>,
-    /// Whether it looks at the change afterwards and decides nothing about it.
-    pub review: bool,
-}
 
 /// Moves a change request as far as the facts allow. Pure and total; called again with the status that it returned, it changes
 /// nothing more.
@@ -224,9 +44,9 @@ pub(super) struct Stall {
     pub(super) message: String,
 }
 
-struct Run<'a> {
-    facts: &'a Facts<'a>,
-    plan: Plan,
+pub(super) struct Run<'a> {
+    pub(super) facts: &'a Facts<'a>,
+    pub(super) plan: Plan,
     stall: Option<Stall>,
 }
 
@@ -300,18 +120,18 @@ impl Run<'_> {
         true
     }
 
-    fn change(&self, position: usize) -> &Change {
+    pub(super) fn change(&self, position: usize) -> &Change {
         &self.facts.request.spec.changes[position]
     }
 
     /// The status of a change; the list has one for each.
-    fn status(&mut self, position: usize) -> &mut ChangeStatus {
+    pub(super) fn status(&mut self, position: usize) -> &mut ChangeStatus {
         let name = &self.facts.request.spec.changes[position].name;
         let found = self.plan.status.changes.iter().position(|status| status.name == *name).unwrap_or(position);
         &mut self.plan.status.changes[found]
     }
 
-    fn end(&mut self, position: usize, state: ChangeState, message: String) {
+    pub(super) fn end(&mut self, position: usize, state: ChangeState, message: String) {
         let now = Time(self.facts.now);
         let status = self.status(position);
         status.state = state;
@@ -495,159 +315,6 @@ impl Run<'_> {
         self.end(position, ChangeState::Cancelled, message);
     }
 
-    /// Lets an approved change be carried out, or carries it out, and sees what comes of it.
-    fn carry_out(&mut self, position: usize) {
-        if self.status(position).state != ChangeState::Approved {
-            return;
-        }
-        let change = self.change(position).clone();
-        let now = self.facts.now;
-        let valid_for = self.valid_for(position);
-        let status = self.status(position);
-        let fresh = Grant {
-            valid_until: Time(now.saturating_add(valid_for).unwrap_or(Timestamp::MAX)),
-            claimed_at: None,
-            used_at: None,
-        };
-        let grant = status.grant.get_or_insert(fresh).clone();
-        let status = status.clone();
-        match who(self.facts, &change, &status) {
-            // Whoever asked was faster than the operator.
-            Carrier::Operator if status.attempts == 0 && grant.claimed_at.is_some() => {
-                self.wait_for_requester(position, &grant, None);
-            }
-            Carrier::Operator => self.repeat(position, &grant),
-            Carrier::Requester(why) => self.wait_for_requester(position, &grant, why),
-        }
-    }
-
-    /// How long the approval of a change can be used: the shortest of what is said.
-    fn valid_for(&mut self, position: usize) -> SignedDuration {
-        let facts = self.facts;
-        let change = self.change(position).clone();
-        let of_processes: Vec<String> =
-            processes(&change, self.status(position)).iter().map(|process| process.name.clone()).collect();
-        let of_processes =
-            of_processes.iter().filter_map(|name| facts.terms.get(name)).filter_map(|terms| terms.execution.as_ref());
-        let said = of_processes.chain(&facts.request.spec.execution);
-        let said = said.filter_map(|execution| execution.valid_for.as_ref());
-        said.filter_map(|span| span.parse::<SignedDuration>().ok()).min().unwrap_or(VALID_FOR)
-    }
-
-    /// The requester repeats the request, and the gate claims the grant.
-    fn wait_for_requester(&mut self, position: usize, grant: &Grant, why: Option<&str>) {
-        let now = self.facts.now;
-        let name = self.change(position).name.clone();
-        let Some(claimed) = grant.claimed_at.as_ref().map(|claimed| claimed.0) else {
-            if now >= grant.valid_until.0 {
-                let message = format!("the approval was not used by {}", grant.valid_until.0);
-                return self.end(position, ChangeState::Expired, message);
-            }
-            self.wake(grant.valid_until.0);
-            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-            let until = grant.valid_until.0;
-            self.status(position).message = Some(format!("approved: the same request passes once, until {until}{why}"));
-            return;
-        };
-        let age = now.duration_since(claimed);
-        let message = match self.facts.effects.get(&name) {
-            Some(Effect::Seen) => format!("carried out by its requester at {claimed}"),
-            Some(Effect::Unknown(why)) if age >= REPEATED => format!("let through at {claimed}; {why}"),
-            Some(Effect::Missing) if age >= TAKEN_BACK => {
-                let status = self.status(position);
-                if let Some(grant) = &mut status.grant {
-                    grant.claimed_at = None;
-                }
-                let message =
-                    format!("what was let through at {claimed} provably had no effect, so that it can be repeated");
-                self.plan.notes.push(Note {
-                    warning: true,
-                    reason: "NoEffect",
-                    message: format!("change {name}: {message}"),
-                });
-                self.status(position).message = Some(message);
-                self.wake(grant.valid_until.0.max(now));
-                return;
-            }
-            _ => {
-                // At growing intervals, while a repetition may be on its way.
-                let pause =
-                    SignedDuration::from_millis((age.as_millis().clamp(100, 10_000) / 2).try_into().unwrap_or(5_000));
-                self.wake(now.saturating_add(pause).unwrap_or(now));
-                self.status(position).message = Some(format!("let through at {claimed}"));
-                return;
-            }
-        };
-        if let Some(grant) = &mut self.status(position).grant {
-            grant.used_at = Some(Time(now));
-        }
-        self.end(position, ChangeState::Executed, message);
-    }
-
-    /// The operator repeats the request in the name of the requester.
-    fn repeat(&mut self, position: usize, grant: &Grant) {
-        let now = self.facts.now;
-        let name = self.change(position).name.clone();
-        let attempts = self.status(position).attempts;
-        match self.facts.results.get(&name) {
-            Some(Result::Done(message)) => {
-                if let Some(grant) = &mut self.status(position).grant {
-                    grant.claimed_at.get_or_insert(Time(now));
-                    grant.used_at = Some(Time(now));
-                }
-                return self.end(position, ChangeState::Executed, message.clone());
-            }
-            Some(Result::Refused { message, again }) => {
-                if !again || attempts >= ATTEMPTS {
-                    return self.end(position, ChangeState::Failed, message.clone());
-                }
-                let pause = SignedDuration::from_secs(1 << attempts.clamp(1, 6).saturating_sub(1));
-                let at = now.saturating_add(pause).unwrap_or(now);
-                let status = self.status(position);
-                status.retry_at = Some(Time(at));
-                status.message = Some(format!("attempt {attempts} of {ATTEMPTS}: {message}; tried again at {at}"));
-                return self.wake(at);
-            }
-            None => {}
-        }
-        let due = self.status(position).retry_at.as_ref().map(|at| at.0);
-        if let Some(at) = due.filter(|at| *at > now) {
-            return self.wake(at);
-        }
-        // The gate lets the same request repeat for a short time only. What is asked for after that would be held anew.
-        let passed = grant.claimed_at.as_ref().map(|claimed| claimed.0);
-        if let Some(claimed) = passed.filter(|claimed| now.duration_since(*claimed) >= PASSES) {
-            if self.facts.effects.get(&name) == Some(&Effect::Seen) {
-                if let Some(grant) = &mut self.status(position).grant {
-                    grant.used_at = Some(Time(now));
-                }
-                let message = format!("let through at {claimed}, and seen to be carried out");
-                return self.end(position, ChangeState::Executed, message);
-            }
-            let last = self.status(position).message.clone().filter(|message| message != UNDER_WAY);
-            let last = last.map(|message| format!("; {message}")).unwrap_or_default();
-            let message = format!(
-                "let through at {claimed}, but not seen to be carried out: look at the object, and ask again if need be{last}"
-            );
-            return self.end(position, ChangeState::Failed, message);
-        }
-        if now >= grant.valid_until.0 {
-            let message = format!("the approval was valid until {}", grant.valid_until.0);
-            return self.end(position, ChangeState::Expired, message);
-        }
-        if attempts >= ATTEMPTS {
-            let message = format!("what came of {attempts} attempts to carry it out is not known; look at the object");
-            return self.end(position, ChangeState::Failed, message);
-        }
-        let until = now.saturating_add(ATTEMPT).unwrap_or(now);
-        let status = self.status(position);
-        let in_doubt = status.message.replace(UNDER_WAY.to_owned()).as_deref() == Some(UNDER_WAY);
-        status.attempts = attempts + 1;
-        status.retry_at = Some(Time(until));
-        self.plan.carry_out.push(Attempt { change: name, in_doubt });
-        self.wake(until);
-    }
-
     /// Has somebody look at a change that was made without approval. Whether everything that this needs is there.
     fn review(&mut self, position: usize) -> bool {
         let change = self.change(position).clone();
@@ -682,7 +349,7 @@ impl Run<'_> {
         complete
     }
 
-    fn wake(&mut self, at: Timestamp) {
+    pub(super) fn wake(&mut self, at: Timestamp) {
         self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |known| known.min(at)));
     }
 

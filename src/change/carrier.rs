@@ -1,6 +1,13 @@
 //! Who carries a change out that the gate held: the requester by the same request, or the operator in their name.
 
 use crate::api::{Execution, ExecutionMode, Held, Operation};
+use jiff::SignedDuration;
+
+/// How long an approval can be used where nothing says otherwise; and how long a rejection stands.
+pub const VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// For how long the same request may come again after it was let through: the API server itself repeats calls.
+pub const REPEATED: SignedDuration = SignedDuration::from_secs(30);
 
 /// Who carries a change out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

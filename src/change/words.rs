@@ -1,6 +1,7 @@
 //! Says in words where a change request stands: conditions and the column of the changes.
 
-use super::advance::{Facts, Stall, is_final};
+use super::advance::{Stall, is_final};
+use super::facts::Facts;
 use crate::api::{ChangeRequestStatus, ChangeState, ChangeStatus, Says, condition, set_condition};
 use crate::engine::Note;
 

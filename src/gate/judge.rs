@@ -4,6 +4,7 @@ use crate::api::{
     Actor, Change, ChangeOperation, ChangeRequest, ChangeRequestSpec, ChangeState, ChangeStatus, ChangeTarget,
     Execution, Held, Operation,
 };
+use crate::change::carrier::{REPEATED, VALID_FOR};
 use crate::hex::hex;
 use jiff::{SignedDuration, Timestamp};
 use kube::core::ObjectMeta;
@@ -20,12 +21,6 @@ pub const OBJECT_LABEL: &str = "quorate.dev/operation";
 
 /// What the names of the gate's requests begin with: nobody else may use it.
 pub const PREFIX: &str = "gate-";
-
-/// How long the same request may come again after its grant was claimed: the API server repeats calls.
-pub const REPEATED: SignedDuration = SignedDuration::from_secs(30);
-
-/// How long an approval can be used, where nothing says otherwise; and how long a rejection stands.
-pub const VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is judged by.
 pub struct Facts<'a> {

@@ -2,8 +2,8 @@
 //! requester, once.
 
 use super::answer::{ATTEMPTS, Error};
-use super::judge::REPEATED;
 use crate::api::{Actor, ChangeRequest, ChangeState, ChangeStatus, Held};
+use crate::change::carrier::REPEATED;
 use crate::controllers::Context;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

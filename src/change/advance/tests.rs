@@ -1,13 +1,12 @@
 //! What becomes of a change request, by facts alone: what the gate held, who carries it out, what is seen of it.
 
-use super::{
-    Carrier, Effect, Facts, Found, Look, Plan, Precedent, Request, Result, Seen, Terms, advance, instance_name,
-    supersede, who,
-};
+use super::{advance, instance_name, supersede, who};
 use crate::api::{
     Actor, Change, ChangeOperation, ChangeRequestSpec, ChangeRequestStatus, ChangeState, Difference, Execution,
     ExecutionMode, Held, Operation, Outcome, PlannedProcess, is_true,
 };
+use crate::change::carrier::Carrier;
+use crate::change::facts::{Effect, Facts, Found, Look, Plan, Precedent, Request, Result, Seen, Terms};
 use crate::engine::Proof;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

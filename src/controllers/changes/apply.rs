@@ -8,7 +8,8 @@ use crate::api::{
     Actor, Change, ChangeOperation, ChangeRef, ChangeRequest, ChangeRequestStatus, Held, NameRef, Operation,
     WorkflowInstance, WorkflowInstanceSpec,
 };
-use crate::change::advance::{Attempt, Opening, Precedent, Result as Carried, state_of, supersede};
+use crate::change::advance::{state_of, supersede};
+use crate::change::facts::{Attempt, Opening, Precedent, Result as Carried};
 use crate::change::payload::{self, happened};
 use crate::controllers::{Context, pending};
 use http::Method;

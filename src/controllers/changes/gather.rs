@@ -6,11 +6,10 @@ use crate::api::{
     Change, ChangeRequest, ChangeRequestStatus, ChangeState, ChangeStatus, Held, Operation, Outcome, WorkflowInstance,
     condition,
 };
-use crate::change::advance::{
-    Effect, Facts, Look, Precedent, Request, Seen, Terms, instance_name, processes, state_of, wanted,
-};
+use crate::change;
+use crate::change::advance::{instance_name, processes, state_of, wanted};
+use crate::change::facts::{Effect, Facts, Look, Plan, Precedent, Request, Seen, Terms};
 use crate::change::payload::happened;
-use crate::change::{self, advance::Plan};
 use crate::controllers::Context;
 use crate::controllers::instances::comments;
 use crate::engine::Proof;

@@ -6,7 +6,7 @@ use super::{Error, digest_key};
 use crate::api::{
     Actor, ApprovalProcess, Change, ChangeOperation, ChangeRequest, ExecutionMode, Held, Operation, PlannedProcess,
 };
-use crate::change::advance::{Found, Look};
+use crate::change::facts::{Found, Look};
 use crate::change::{Attempt, Selection, held, select};
 use crate::controllers::readiness::{candidates, known};
 use crate::controllers::{Context, access, evaluate};
