@@ -52,6 +52,7 @@ pub mod directory;
 pub mod engine;
 pub mod gate;
 mod hex;
+pub mod notify;
 pub mod pending;
 pub mod proof;
 pub mod runtime;

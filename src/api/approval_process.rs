@@ -1,7 +1,7 @@
 //! `ApprovalProcess`: binds an event to a workflow.
 
-use super::common::{any_object, is_default};
-use super::{NameRef, ReadyStatus};
+use super::common::{any_object, display_names_schema, is_default};
+use super::{NameRef, Notification, ReadyStatus};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,10 @@ pub struct ApprovalProcessSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
+    /// The name in other languages, by BCP 47 tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "display_names_schema")]
+    pub display_names: BTreeMap<String, String>,
     /// Lowest first, ties by name. Default 500.
     #[serde(default = "default_order")]
     pub order: i32,
@@ -64,6 +68,10 @@ pub struct ApprovalProcessSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub subjects: Option<String>,
+    /// Where whoever it is about and has no Identity is told: a CEL expression that yields a mail address, or a list of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub subject_email: Option<String>,
     /// Whether one instance is opened for the whole request (`Request`, the default), or one for each of `subjects`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub instance_per: InstancePer,
@@ -95,6 +103,10 @@ pub struct ApprovalProcessSpec {
     /// Who may pass without approval, with a reason, on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bypass: Option<Bypass>,
+    /// Who is told what, about any part of what it opens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub notifications: Vec<Notification>,
 }
 
 /// Whether other processes are looked at after one that matches.

@@ -58,6 +58,10 @@ pub struct ApproverSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub group: Option<String>,
+    /// With `group`: the address that reaches its members, since Kubernetes cannot list them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 254), regex(pattern = r"^[^@\s<>,;]+@[^@\s<>,;]+$"))]
+    pub mail: Option<String>,
     /// The holders of this `BusinessRole`, and of every role that has it among its subroles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -225,4 +229,14 @@ pub fn set_condition(conditions: &mut Vec<Condition>, says: Says<'_>, generation
         Some(old) => *old = fresh,
         None => conditions.push(fresh),
     }
+}
+
+/// Names in other languages.
+pub(super) fn display_names_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 256},
+        "description": "The name in other languages, by BCP 47 tag, e.g. cs: the recipient's language decides."
+    })
 }

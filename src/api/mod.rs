@@ -12,6 +12,9 @@ mod change_request;
 mod common;
 mod delegation;
 mod identity;
+mod notification;
+mod notification_topic;
+mod scheduled;
 mod workflow_definition;
 mod workflow_instance;
 
@@ -24,6 +27,9 @@ pub use change_request::*;
 pub use common::*;
 pub use delegation::*;
 pub use identity::*;
+pub use notification::*;
+pub use notification_topic::*;
+pub use scheduled::*;
 pub use workflow_definition::*;
 pub use workflow_instance::*;
 
@@ -46,6 +52,9 @@ pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
         (BusinessRole::crd(), Value::Null),
         (Delegation::crd(), Value::Null),
         (BusinessCalendar::crd(), Value::Null),
+        (NotificationTopic::crd(), Value::Null),
+        (Digest::crd(), Value::Null),
+        (Reminder::crd(), Value::Null),
     ]
     .into_iter()
     .map(|(crd, status)| finish(&crd, &status))

@@ -1,6 +1,7 @@
 //! `WorkflowDefinition`: the graph of who must agree, in which order.
 
-use super::{Action, ApproverSource, ReadyStatus, common::is_default};
+use super::common::{display_names_schema, is_default};
+use super::{Action, ApproverSource, Notification, Notify, ReadyStatus, TopicRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -38,21 +39,29 @@ pub struct WorkflowDefinitionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
+    /// The name in other languages, by BCP 47 tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "display_names_schema")]
+    pub display_names: BTreeMap<String, String>,
     /// The node to begin with. Default: the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub start: Option<String>,
+    /// Who is told what, about any part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub notifications: Vec<Notification>,
     /// The nodes, by name, in order: an approved step leads to the next of the list unless `next` says otherwise.
     #[schemars(length(min = 1, max = 200))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub nodes: Vec<Node>,
 }
 
-/// A node of the graph: exactly one of `approval`, `condition`, `execute`, `action` and `end`.
+/// A node of the graph: exactly one of `approval`, `condition`, `execute`, `notify`, `action` and `end`.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.approval) ? 1 : 0) + (has(self.condition) ? 1 : 0) + (has(self.execute) ? 1 : 0) + (has(self.action) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1")
-    .message("a node is exactly one of approval, condition, execute, action, end"))]
+#[x_kube(validation = Rule::new("(has(self.approval) ? 1 : 0) + (has(self.condition) ? 1 : 0) + (has(self.execute) ? 1 : 0) + (has(self.notify) ? 1 : 0) + (has(self.action) ? 1 : 0) + (has(self.end) ? 1 : 0) == 1")
+    .message("a node is exactly one of approval, condition, execute, notify, action, end"))]
 #[x_kube(validation = Rule::new("!(self.name in ['Approved', 'Rejected', 'Expired', 'Failed'])")
     .message("Approved, Rejected, Expired and Failed are the built-in ends; give the node another name"))]
 pub struct Node {
@@ -63,6 +72,10 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
+    /// The name in other languages, by BCP 47 tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "display_names_schema")]
+    pub display_names: BTreeMap<String, String>,
     /// People decide here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -73,6 +86,9 @@ pub struct Node {
     /// after it post-run. An instance without an operation passes at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execute: Option<Execute>,
+    /// Somebody is told here, and the workflow goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
     /// The operator does something by itself here: it changes an object, calls an endpoint, or runs a Job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
@@ -80,7 +96,7 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
     /// Where each output leads: to a node, or to one of the ends `Approved`, `Rejected`, `Expired`. An approval has the outputs
-    /// approved, rejected, expired; a condition then, else; execute done; an action done, failed, timedOut. Left out: approved,
+    /// approved, rejected, expired; a condition then, else; execute and notify done; an action done, failed, timedOut. Left out: approved,
     /// then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends
     /// Expired; failed and timedOut end Failed; else must be written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -93,8 +109,8 @@ pub struct Node {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.partitions) != has(self.approvers)")
     .message("an approval has either partitions, or approvers (the short form of one partition)"))]
-#[x_kube(validation = Rule::new("!has(self.partitions) || (!has(self.required) && !has(self.rejections) && !has(self.viewers) && !has(self.fields))")
-    .message("with partitions, required, rejections, viewers and fields belong inside each partition"))]
+#[x_kube(validation = Rule::new("!has(self.partitions) || (!has(self.required) && !has(self.rejections) && !has(self.viewers) && !has(self.fields) && !has(self.notify) && !has(self.notifyUser) && !has(self.notifications))")
+    .message("with partitions, required, rejections, viewers, fields, notify, notifyUser and notifications belong inside each partition"))]
 pub struct Approval {
     /// Groups of approvers that decide in parallel; the step is approved when every one of them is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -121,6 +137,17 @@ pub struct Approval {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub fields: Vec<Field>,
+    /// Short form: tells whoever may decide, when they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<TopicRef>,
+    /// Short form: tells whom the request is about when the state of this changes: opened, approved, rejected, expired, superseded. Where
+    /// it is about nobody, whoever asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_user: Option<TopicRef>,
+    /// Short form: who else is told what, about this partition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub notifications: Vec<Notification>,
     /// Whether who asked, and whom it is about, may decide. Default `Forbid`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub self_approval: SelfApproval,
@@ -200,6 +227,10 @@ pub struct Escalation {
     /// Who is asked besides; `supervisorOf: Approvers` means the managers of whoever is asked.
     #[schemars(length(min = 1, max = 16))]
     pub approvers: Vec<ApproverSource>,
+    /// The topic by which they are told. Default escalated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub topic: Option<String>,
 }
 
 /// What the facts decide. The operands by type:
@@ -346,6 +377,10 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
+    /// The name in other languages, by BCP 47 tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "display_names_schema")]
+    pub display_names: BTreeMap<String, String>,
     /// Who may decide.
     #[schemars(length(min = 1, max = 16))]
     pub approvers: Vec<ApproverSource>,
@@ -365,6 +400,17 @@ pub struct Partition {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub fields: Vec<Field>,
+    /// Tells whoever may decide, when they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<TopicRef>,
+    /// Tells whom the request is about when the state of this changes: opened, approved, rejected, expired, superseded. Where
+    /// it is about nobody, whoever asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_user: Option<TopicRef>,
+    /// Who else is told what, about this partition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub notifications: Vec<Notification>,
 }
 
 /// How many must approve, as written: a number, `All`, or a percentage. What it comes to is fixed when a step is entered.
@@ -486,7 +532,7 @@ fn next_schema(_: &mut SchemaGenerator) -> Schema {
     let target = json_schema!({"type": "string", "minLength": 1, "maxLength": 63});
     json_schema!({
         "type": "object",
-        "description": "Where each output leads: to a node, or to one of the ends Approved, Rejected, Expired. An approval has the outputs approved, rejected, expired; a condition then, else; execute done; an action done, failed, timedOut. Left out: approved, then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; failed and timedOut end Failed; else must be written.",
+        "description": "Where each output leads: to a node, or to one of the ends Approved, Rejected, Expired. An approval has the outputs approved, rejected, expired; a condition then, else; execute and notify done; an action done, failed, timedOut. Left out: approved, then and done lead to the next node of the list or, after the last, end Approved; rejected ends Rejected, expired ends Expired; failed and timedOut end Failed; else must be written.",
         "properties": {"approved": target, "rejected": target, "expired": target, "then": target, "else": target, "done": target, "failed": target, "timedOut": target}
     })
 }

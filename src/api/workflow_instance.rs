@@ -85,6 +85,10 @@ pub struct WorkflowInstanceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 1024)))]
     pub exclude_approvers: Vec<String>,
+    /// Where whoever it is about and has no Identity is told, by mail. Set by the operator alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 3, max = 254)))]
+    pub subject_emails: Vec<String>,
     /// The process that opened it. Set by the operator alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_ref: Option<NameRef>,
@@ -220,6 +224,9 @@ pub struct StepVisit {
     /// How many levels of escalation have been called.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub escalated: u32,
+    /// How each partition stood when the step was left, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partitions: BTreeMap<String, TaskState>,
     /// Of an action: how often it was tried.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,

@@ -10,6 +10,7 @@ use super::stock::Stock;
 use super::{Note, Object};
 use crate::api::{NoApprovers, Outcome, StepVisit, Task, TaskState};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
 
 /// More visits of one node than this end an instance as Failed (rule 11).
 const MAX_VISITS: u32 = 20;
@@ -115,6 +116,7 @@ impl Run<'_> {
             deadline: None,
             escalate_at: Vec::new(),
             escalated: 0,
+            partitions: BTreeMap::new(),
             attempts: 0,
             retry_at: None,
             job: None,

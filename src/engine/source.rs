@@ -90,6 +90,7 @@ impl Source {
         let ApproverSource {
             user,
             group,
+            mail: _,
             role,
             role_guarantor,
             superior_role_guarantor,

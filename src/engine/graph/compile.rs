@@ -257,11 +257,15 @@ fn compile_partitions(approval: &Approval, place: &str, faults: &mut Vec<Fault>)
         let short = Partition {
             name: DEFAULT_PARTITION.to_owned(),
             display_name: None,
+            display_names: BTreeMap::new(),
             approvers: approval.approvers.clone(),
             required: approval.required.clone(),
             rejections: approval.rejections,
             viewers: approval.viewers.clone(),
             fields: approval.fields.clone(),
+            notify: approval.notify.clone(),
+            notify_user: approval.notify_user.clone(),
+            notifications: approval.notifications.clone(),
         };
         return vec![compile_rule(&short, &place, faults)];
     }
