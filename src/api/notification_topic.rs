@@ -18,7 +18,11 @@ use serde::{Deserialize, Serialize};
     doc = "The templates of one kind of message, in several languages; disabled, nothing of that kind is sent.",
     printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Delivering", type_ = "string", json_path = ".status.conditions[?(@.type==\"Delivering\")].status"),
+    printcolumn(
+        name = "Delivering",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Delivering\")].status"
+    ),
     printcolumn(
         name = "Message",
         type_ = "string",

@@ -6,12 +6,15 @@
 //! by the directory's controllers.
 //!
 //! - this file: people and the roles that they hold
+//! - `contact`: how they are reached
 //! - `relations`: managers, guarantors, attributes
 //! - [`delegations`]: standing substitutes
 //! - `likeness`: names that look alike
 
+mod contact;
 pub mod delegations;
 mod likeness;
+pub use contact::Contact;
 pub use likeness::looks;
 mod relations;
 

@@ -138,7 +138,7 @@ impl Snapshot {
         matches!(self.look_up(username, now), Lookup::Inactive(_) | Lookup::Contested)
     }
 
-    fn person_spec(&self, username: &str) -> Option<&IdentitySpec> {
+    pub(super) fn person_spec(&self, username: &str) -> Option<&IdentitySpec> {
         self.people.get(self.identity_of(username)?)
     }
 }

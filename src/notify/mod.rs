@@ -4,8 +4,12 @@
 //! ([`crate::store`]) knows what it has seen, and the id is the `Message-ID` of the mail. Nothing here knows a server, a clock or
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
+use crate::hex::hex;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 
 /// A message to one recipient, rendered: what the outbox keeps.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,4 +59,92 @@ pub struct Rendered {
     pub html: Option<String>,
     /// What is wrong with the template that should have been used: the built-in text stands in.
     pub fault: Option<String>,
+}
+
+/// A name with its translations (semantics.md 34).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Translated {
+    /// The name as it is written without a language.
+    pub text: String,
+    /// By BCP 47 tag.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Translated {
+    /// The name in a language: `cs-CZ` is served by `cs` too. Without that language: as it is written without one.
+    #[must_use]
+    pub fn to(&self, locale: Option<&str>) -> &str {
+        let mut wanted = locale.map(|locale| locale.replace('_', "-"));
+        while let Some(tag) = wanted {
+            if let Some((_, name)) =
+                self.names.iter().find(|(name, _)| name.replace('_', "-").eq_ignore_ascii_case(&tag))
+            {
+                return name;
+            }
+            wanted = tag.rsplit_once('-').map(|(shorter, _)| shorter.to_owned());
+        }
+        &self.text
+    }
+}
+
+/// A task that people may decide now, and who they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTask {
+    /// The instance.
+    pub instance: ObjectReference,
+    /// What it is about.
+    pub title: Translated,
+    /// The node.
+    pub step: String,
+    /// What people call the node.
+    pub step_title: Translated,
+    /// The visit of the node, from 1.
+    pub visit: u32,
+    /// The partition.
+    pub partition: String,
+    /// What people call the partition; none for the only one of a step.
+    pub partition_title: Option<Translated>,
+    /// Who asked, by username.
+    pub initiator: Option<String>,
+    /// When the step was entered.
+    pub opened_at: Timestamp,
+    /// Until when people may decide.
+    pub deadline: Option<Timestamp>,
+    /// How many approvals counted.
+    pub approvals: u32,
+    /// How many are needed.
+    pub required: u32,
+    /// Who may decide it now, as far as the directory lists them; whoever has voted may not. One entry for each person.
+    pub people: Vec<Asked>,
+    /// Addresses that reach those whom the directory cannot list.
+    pub mails: Vec<String>,
+}
+
+impl OpenTask {
+    /// What tells one task from every other: the uid of the instance, the step, the visit, the partition.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let uid = self.instance.uid.as_deref().unwrap_or_default();
+        format!("{uid}/{}/{}/{}", self.step, self.visit, self.partition)
+    }
+}
+
+/// Somebody who may decide a task.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Asked {
+    /// Their username.
+    pub username: String,
+    /// For whom, where that is not themselves: the username of the principal.
+    pub on_behalf_of: Option<String>,
+}
+
+/// An id that follows from what it is about: the same parts give the same 64 hexadecimal digits, other parts others.
+#[must_use]
+pub fn id_of(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex(&hash.finalize())
 }
