@@ -443,6 +443,7 @@ mod tests {
             deadline: None,
             escalate_at: Vec::new(),
             escalated: 0,
+            partitions: std::collections::BTreeMap::new(),
             attempts: 0,
             retry_at: None,
             job: None,

@@ -115,7 +115,7 @@ fn timeout() -> impl Strategy<Value = Timeout> {
 
 fn escalations() -> impl Strategy<Value = Vec<Escalation>> {
     let level = (span(), vec(level_source(), 1..3)).prop_map(|((after, business_days, calendar), approvers)| {
-        Escalation { after, business_days, calendar, approvers }
+        Escalation { after, business_days, calendar, approvers, topic: None }
     });
     prop_oneof![4 => Just(Vec::new()), 1 => vec(level, 1..3)]
 }
@@ -125,12 +125,12 @@ fn approval() -> impl Strategy<Value = Approval> {
     let rule = (vec(source(), 1..4), quorum(), weighted(0.3, 1..3u32), viewers, fields());
     let rule = rule.prop_map(|(approvers, required, rejections, viewers, fields)| Partition {
         name: String::new(),
-        display_name: None,
         approvers,
         required,
         rejections,
         viewers,
         fields,
+        ..Partition::default()
     });
     let partitions = prop_oneof![1 => Just(0usize), 1 => 1..4usize];
     let settings = (
@@ -329,12 +329,12 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let partition = (name(), sources(), quorum(), weighted(0.3, 0..3u32), sources(), vec(field, 0..2));
     let partition = partition.prop_map(|(name, approvers, required, rejections, viewers, fields)| Partition {
         name,
-        display_name: None,
         approvers,
         required,
         rejections,
         viewers,
         fields,
+        ..Partition::default()
     });
     let span =
         || (weighted(0.8, "[0-9]{1,3}(s|h|d|ms| fortnights)"), weighted(0.2, any::<u32>()), weighted(0.2, name()));
@@ -345,6 +345,7 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
         business_days,
         calendar,
         approvers,
+        topic: None,
     });
     let approval =
         (vec(partition, 0..3), sources(), quorum(), vec(name(), 0..2), weighted(0.3, timeout), vec(level, 0..2));
@@ -366,18 +367,18 @@ pub fn any_definition() -> impl Strategy<Value = WorkflowDefinitionSpec> {
     let node = (name(), kinds, btree_map(output, name(), 0..3)).prop_map(
         |(name, (approval, condition, execute, action, end), next)| Node {
             name,
-            display_name: None,
             approval,
             condition,
             execute,
             action,
             end,
             next,
+            ..Node::default()
         },
     );
     (weighted(0.3, name()), vec(node, 0..5)).prop_map(|(start, nodes)| WorkflowDefinitionSpec {
-        display_name: None,
         start,
         nodes,
+        ..WorkflowDefinitionSpec::default()
     })
 }
