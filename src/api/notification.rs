@@ -83,7 +83,7 @@ impl fmt::Display for NotificationEvent {
 pub struct Recipient {
     /// Somebody by their part in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub person: Option<Person>,
+    pub person: Option<Part>,
     /// A mail address. Not in a workflow of an instance's own: whoever may create one must not send mail to the world.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 254), regex(pattern = r"^[^@\s<>,;]+@[^@\s<>,;]+$"))]
@@ -107,7 +107,7 @@ pub struct Recipient {
 
 /// The part that somebody has in a request.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub enum Person {
+pub enum Part {
     /// Who asked.
     #[default]
     Initiator,
