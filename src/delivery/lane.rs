@@ -168,8 +168,10 @@ impl<C: Carrier> Lane<C> {
         self.parts.carrier.close().await;
     }
 
+    /// The moment, as exact as the store keeps it.
     fn now(&self) -> Timestamp {
-        (self.parts.clock)()
+        let now = (self.parts.clock)();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
     fn is_open(&self) -> bool {

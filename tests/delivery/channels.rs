@@ -127,7 +127,7 @@ async fn r47_events_are_signed_and_chats_get_their_forms() -> Result<()> {
          - {{name: teams, kind: Teams, url: '{url}/teams'}}\n\
          - {{name: mattermost, kind: Mattermost, url: '{url}/mattermost'}}\n"
     );
-    let messages = ["events", "slack", "teams", "mattermost"].map(|name| to(name, name.len()));
+    let messages = [to("events", 1), to("slack", 2), to("teams", 3), to("mattermost", 4)];
     post.queue(&messages).await?;
     let mut running = start(&post, &yaml)?;
     running.done(&post.store).await?;

@@ -93,6 +93,7 @@ async fn sweep(store: impl AsyncFn(usize) -> Result<String>) -> Result<usize> {
     for dies_at in 1.. {
         let url = store(dies_at).await?;
         let killed = run(&url, &smtp.url(), dies_at)?;
+        smtp.quiet().await?;
         let before: BTreeSet<String> = smtp.mails()[seen..].iter().map(|mail| mail.id().to_owned()).collect();
         // Taken by the server, and not recorded as sent.
         let unrecorded = Store::open(&url).await?.waiting(MAIL, None, 100).await?;
@@ -100,6 +101,7 @@ async fn sweep(store: impl AsyncFn(usize) -> Result<String>) -> Result<usize> {
             unrecorded.into_iter().map(|claimed| claimed.message.id).filter(|id| before.contains(id)).collect();
         ensure!(in_doubt.len() <= CONNECTIONS, "{} mails are in doubt after kill {dies_at}", in_doubt.len());
         ensure!(!run(&url, &smtp.url(), usize::MAX)?, "the second process dies");
+        smtp.quiet().await?;
         let mails = smtp.mails();
         let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
         for mail in &mails[seen..] {

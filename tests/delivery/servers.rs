@@ -123,6 +123,18 @@ impl Smtp {
         Ok(mails)
     }
 
+    /// Waits until nobody is connected, and so nothing more arrives by itself.
+    pub async fn quiet(&self) -> Result<()> {
+        eventually("all connections end", async || {
+            let counts = self.lines().filter_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+                line.get("open")?.as_u64()
+            });
+            Ok((counts.last().unwrap_or(0) == 0).then_some(()))
+        })
+        .await
+    }
+
     /// Kills it. Its port is free then.
     pub async fn kill(&mut self) -> Result<()> {
         self.supervisor.signal("smtp", "KILL")?;

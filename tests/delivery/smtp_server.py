@@ -1,7 +1,8 @@
 """A mail server for tests: parses every mail with Python's own email package, and fails as it is told.
 
-Writes one line of JSON at its start, {"port": …}, and one for every mail: the envelope, the headers as a mail client decodes
-them, the parts, what is wrong with the MIME. Everything else on standard output is no JSON.
+Writes one line of JSON at its start, {"port": …}, one for every connection that comes or goes, {"open": …}, and one for every
+mail: the envelope, the headers as a mail client decodes them, the parts, what is wrong with the MIME. Everything else on standard
+output is no JSON.
 """
 
 import argparse
@@ -114,8 +115,12 @@ class Server(SMTP):
 
     open = 0
 
+    def count(self, change):
+        Server.open += change
+        say({"open": Server.open})
+
     def connection_made(self, transport):
-        Server.open += 1
+        self.count(1)
         most = self.event_handler.told.most
         # STARTTLS comes here again with the same connection.
         if most and Server.open > most:
@@ -126,7 +131,7 @@ class Server(SMTP):
         super().connection_made(transport)
 
     def connection_lost(self, error):
-        Server.open -= 1
+        self.count(-1)
         if not getattr(self, "refused", False):
             super().connection_lost(error)
 
