@@ -164,10 +164,9 @@ async fn r47_what_fails_is_tried_again_or_set_aside() -> Result<()> {
     let hooks = Hooks::start().await?;
     let post = Post::open().await?;
     let names = ["flaky", "busy", "picky", "moved", "hangs"];
-    let yaml: String = names
-        .iter()
-        .map(|name| format!("- {{name: {name}, kind: Slack, url: '{}/{name}', timeout: 500ms}}\n", hooks.url))
-        .collect();
+    let listed =
+        names.map(|name| format!("{{name: {name}, kind: Slack, url: '{}/{name}', timeout: 500ms}}", hooks.url));
+    let yaml = format!("[{}]", listed.join(","));
     hooks.answers("flaky", &[(500, None), (408, None), (425, None)]);
     hooks.answers("busy", &[(429, Some(1))]);
     hooks.answers("picky", &[(400, None)]);

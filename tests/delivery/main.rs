@@ -2,11 +2,10 @@
 //! it is told; postfix; webhooks; the outbox in SQLite and in PostgreSQL.
 //!
 //! Every server listens on 127.0.0.1 on a port of its own and ends with the test that started it.
-
-#[path = "../cluster/mod.rs"]
-mod cluster;
+#![allow(clippy::doc_markdown, reason = "names of servers are words here")]
 
 mod channels;
+mod cluster;
 mod faults;
 mod kill;
 mod limits;

@@ -144,7 +144,7 @@ impl Running {
     /// Waits until the health is as it should be.
     pub async fn health(&mut self, what: &str, holds: impl Fn(&Health) -> bool) -> Result<Health> {
         let waiting = self.health.wait_for(|health| holds(health));
-        let found = match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+        let found = match tokio::time::timeout(Duration::from_mins(1), waiting).await {
             Ok(found) => Some(found?.clone()),
             Err(_) => None,
         };

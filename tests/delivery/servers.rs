@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What everything here is given to happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A mail, as the server in Python has read it.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,9 +91,11 @@ impl Smtp {
         supervisor.start("smtp", &argv).await?;
         let mut started = Self { supervisor, port };
         started.port = eventually("the mail server says where it listens", async || {
-            if started.supervisor.exit_status("smtp").is_some() {
-                panic!("the mail server ended: {}", started.supervisor.log_tail("smtp", 20));
-            }
+            ensure!(
+                started.supervisor.exit_status("smtp").is_none(),
+                "the mail server ended: {}",
+                started.supervisor.log_tail("smtp", 20)
+            );
             Ok(started.lines().find_map(|line| {
                 let line: serde_json::Value = serde_json::from_str(&line).ok()?;
                 u16::try_from(line.get("port")?.as_u64()?).ok()
@@ -203,9 +205,11 @@ impl Postgres {
         supervisor.start("postgres", &postgres).await?;
         let started = Self { supervisor, port };
         eventually("PostgreSQL listens", async || {
-            if started.supervisor.exit_status("postgres").is_some() {
-                panic!("PostgreSQL ended: {}", started.supervisor.log_tail("postgres", 20));
-            }
+            ensure!(
+                started.supervisor.exit_status("postgres").is_none(),
+                "PostgreSQL ended: {}",
+                started.supervisor.log_tail("postgres", 20)
+            );
             let log = started.supervisor.log_tail("postgres", 20);
             Ok(log.contains("ready to accept connections").then_some(()))
         })
