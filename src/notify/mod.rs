@@ -5,6 +5,7 @@
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
 pub mod schedule;
+pub mod seen;
 
 use crate::hex::hex;
 use jiff::Timestamp;
