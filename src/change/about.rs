@@ -12,6 +12,9 @@ pub struct About {
     /// Whom, by username; none where the process does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subjects: Option<Vec<String>>,
+    /// Where whoever of them has no Identity is told, by mail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subject_emails: Vec<String>,
     /// Which role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
@@ -49,13 +52,54 @@ pub fn about(spec: &ApprovalProcessSpec, scope: &'static Scope, input: &Value) -
         };
         source.as_ref().map(one).transpose().map_err(|why| format!("spec.{field}: {why}"))
     };
+    let addresses = |source: &String| {
+        let told = told(source).and_then(|(input, compiled)| mailboxes(compiled.evaluate(&input)?));
+        told.map_err(|why| format!("spec.subjectEmail: {why}"))
+    };
     Ok(About {
         subjects: list("subjects", &spec.subjects)?,
+        subject_emails: spec.subject_email.as_ref().map_or(Ok(Vec::new()), addresses)?,
         role: one("role", &spec.role)?,
         superior_role: one("superiorRole", &spec.superior_role)?,
         sub_role: one("subRole", &spec.sub_role)?,
         exclude_approvers: list("excludeApprovers", &spec.exclude_approvers)?.unwrap_or_default(),
     })
+}
+
+/// The mail addresses that an expression yields: one, or a list of them; an empty text is none.
+fn mailboxes(yielded: Value) -> Result<Vec<String>, String> {
+    let listed = match yielded {
+        Value::Array(listed) => listed,
+        one => vec![one],
+    };
+    let mut addresses = Vec::new();
+    for value in listed {
+        match value {
+            Value::String(text) if text.is_empty() => {}
+            Value::String(text) if is_mailbox(&text) => addresses.push(text),
+            other => return Err(format!("it yields {other}, which is no mail address")),
+        }
+    }
+    Ok(addresses)
+}
+
+/// The addresses of an instance: all of them, or, where each subject has an instance of its own, the one at the same place of the
+/// list; none when there are more or fewer addresses than subjects.
+#[must_use]
+pub fn addresses_of(subjects: &[String], addresses: &[String], subject: Option<&String>) -> Vec<String> {
+    let Some(subject) = subject else { return addresses.to_vec() };
+    let pairs =
+        subjects.iter().zip(addresses).filter(|(named, _)| subjects.len() == addresses.len() && *named == subject);
+    pairs.map(|(_, address)| address.clone()).collect()
+}
+
+/// Whether a text may be a mail address: one @ with something on both sides, and nothing that ends a header or a list.
+#[must_use]
+pub fn is_mailbox(text: &str) -> bool {
+    let plain =
+        text.chars().all(|letter| !letter.is_control() && !letter.is_whitespace() && !"<>,;\"()[]\\".contains(letter));
+    let parts = text.split_once('@').filter(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    plain && parts.is_some() && text.len() <= 254
 }
 
 /// What an expression names, and nothing else: the size of an object counts only for those that look at it.
@@ -71,6 +115,7 @@ pub fn narrowed(expression: &Expression, scope: &'static Scope, input: &Value) -
 pub fn faults(spec: &ApprovalProcessSpec, scope: &'static Scope) -> Vec<String> {
     let sources = [
         ("subjects", &spec.subjects),
+        ("subjectEmail", &spec.subject_email),
         ("role", &spec.role),
         ("superiorRole", &spec.superior_role),
         ("subRole", &spec.sub_role),
