@@ -1,0 +1,5 @@
+//! What people are told: hands what happened to [`crate::notify`] and what that makes of it to the outbox.
+//!
+//! - [`queue`]: the instances of which something may have to be told
+
+pub mod queue;
