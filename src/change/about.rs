@@ -127,3 +127,54 @@ pub fn faults(spec: &ApprovalProcessSpec, scope: &'static Scope) -> Vec<String> 
     });
     faults.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{about, addresses_of, is_mailbox};
+    use crate::api::ApprovalProcessSpec;
+    use crate::change::select::SCOPE;
+    use serde_json::json;
+
+    fn addresses(expression: &str) -> Result<Vec<String>, String> {
+        let spec = ApprovalProcessSpec { subject_email: Some(expression.to_owned()), ..ApprovalProcessSpec::default() };
+        let object = json!({"spec": {"mail": "martha@example.com", "mails": ["a@example.com", "b@example.com"]}});
+        about(&spec, &SCOPE, &json!({"object": object})).map(|about| about.subject_emails)
+    }
+
+    #[test]
+    fn subject_email_yields_an_address_or_a_list_or_none() {
+        assert_eq!(addresses("object.spec.mail"), Ok(vec!["martha@example.com".to_owned()]));
+        assert_eq!(addresses("object.spec.mails").map(|list| list.len()), Ok(2));
+        assert_eq!(addresses("object.spec.?other.orValue('')"), Ok(Vec::new()));
+        let why = addresses("'everybody'").expect_err("refused");
+        assert_eq!(why, r#"spec.subjectEmail: it yields "everybody", which is no mail address"#);
+        assert!(addresses("7").is_err() && addresses("['a@example.com', 7]").is_err());
+    }
+
+    #[test]
+    fn attack39_what_could_end_a_header_is_no_address() {
+        for text in [
+            "a@example.com\r\nBcc: b@example.com",
+            "a@example.com,b@example.com",
+            "a@b@example.com",
+            "<a@example.com>",
+            "a b@example.com",
+            "@example.com",
+            "a@",
+            "",
+        ] {
+            assert!(!is_mailbox(text), "{text}");
+        }
+        assert!(is_mailbox("jan.novák+quorate@příklad.example"));
+    }
+
+    #[test]
+    fn rule20_the_instance_of_one_subject_has_their_address_alone() {
+        let (subjects, both) =
+            (["mary".to_owned(), "john".to_owned()], ["m@x.example".to_owned(), "j@x.example".to_owned()]);
+        let john = Some(&subjects[1]);
+        assert_eq!(addresses_of(&subjects, &both, john), both[1..]);
+        assert_eq!(addresses_of(&subjects, &both, None), both);
+        assert_eq!(addresses_of(&subjects, &both[..1], john), [] as [String; 0], "which of them it is cannot be told");
+    }
+}

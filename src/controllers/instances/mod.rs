@@ -12,11 +12,11 @@
 
 mod apply;
 mod doings;
-mod gather;
+pub(super) mod gather;
 pub mod live;
 mod objects;
 mod rights;
-mod signals;
+pub(super) mod signals;
 pub mod sweep;
 
 use super::{CONCURRENCY, Context, backoff, report};
@@ -30,8 +30,8 @@ use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
 use gather::gather;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use live::{Live, Written};

@@ -1,29 +1,12 @@
 //! The instances of which something may have to be told. A queue in memory: what is in it follows from what the API server has,
 //! so that a crash loses nothing ([`super::recover`]).
 
-use crate::api::{WorkflowInstance, WorkflowInstanceStatus};
+use crate::controllers::instances::live::Parsed;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-
-/// An instance as it was written last.
-#[derive(Debug)]
-pub struct Told {
-    /// The instance, with its spec.
-    pub instance: WorkflowInstance,
-    /// Its status.
-    pub status: WorkflowInstanceStatus,
-}
-
-impl Told {
-    /// metadata.uid.
-    #[must_use]
-    pub fn uid(&self) -> String {
-        self.instance.uid().unwrap_or_default()
-    }
-}
 
 /// The queue: each instance once, the newest copy of it.
 #[derive(Default)]
@@ -35,16 +18,16 @@ pub struct Queue {
 #[derive(Default)]
 struct Inner {
     order: VecDeque<String>,
-    waiting: HashMap<String, (Timestamp, Arc<Told>)>,
+    waiting: HashMap<String, (Timestamp, Arc<Parsed>)>,
     /// Since when what is being dealt with has been due.
     under_way: BTreeMap<String, Timestamp>,
 }
 
 impl Queue {
     /// Puts an instance in; one that waits already is replaced by the newer copy.
-    pub fn push(&self, told: Arc<Told>, now: Timestamp) {
+    pub fn push(&self, told: Arc<Parsed>, now: Timestamp) {
         let mut inner = self.lock();
-        let uid = told.uid();
+        let uid = uid(&told);
         match inner.waiting.get_mut(&uid) {
             Some((_, waiting)) => *waiting = told,
             None => {
@@ -56,7 +39,7 @@ impl Queue {
     }
 
     /// The next one, as soon as there is one; until [`Self::done`] or [`Self::failed`] it counts as under way.
-    pub async fn next(&self) -> (Timestamp, Arc<Told>) {
+    pub async fn next(&self) -> (Timestamp, Arc<Parsed>) {
         loop {
             if let Some(next) = self.take() {
                 return next;
@@ -65,7 +48,7 @@ impl Queue {
         }
     }
 
-    fn take(&self) -> Option<(Timestamp, Arc<Told>)> {
+    fn take(&self) -> Option<(Timestamp, Arc<Parsed>)> {
         let mut inner = self.lock();
         let uid = inner.order.pop_front()?;
         let (since, told) = inner.waiting.remove(&uid)?;
@@ -74,14 +57,14 @@ impl Queue {
     }
 
     /// It has been dealt with.
-    pub fn done(&self, told: &Told) {
-        self.lock().under_way.remove(&told.uid());
+    pub fn done(&self, told: &Parsed) {
+        self.lock().under_way.remove(&uid(told));
     }
 
     /// It has not: it is due again, unless a newer copy waits already.
-    pub fn failed(&self, since: Timestamp, told: Arc<Told>) {
+    pub fn failed(&self, since: Timestamp, told: Arc<Parsed>) {
         let mut inner = self.lock();
-        let uid = told.uid();
+        let uid = uid(&told);
         inner.under_way.remove(&uid);
         match inner.waiting.get_mut(&uid) {
             Some((waiting_since, _)) => *waiting_since = since,
@@ -104,17 +87,24 @@ impl Queue {
     }
 }
 
+fn uid(told: &Parsed) -> String {
+    told.instance.uid().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Queue, Told};
+    use super::{Parsed, Queue};
     use crate::api::{WorkflowInstance, WorkflowInstanceSpec, WorkflowInstanceStatus};
     use jiff::Timestamp;
     use std::sync::Arc;
 
-    fn told(uid: &str, title: &str) -> Arc<Told> {
+    fn told(uid: &str, title: &str) -> Arc<Parsed> {
         let mut instance = WorkflowInstance::new(uid, WorkflowInstanceSpec::default());
         instance.metadata.uid = Some(uid.to_owned());
-        Arc::new(Told { instance, status: WorkflowInstanceStatus { title: Some(title.to_owned()), ..Default::default() } })
+        Arc::new(Parsed {
+            instance,
+            status: WorkflowInstanceStatus { title: Some(title.to_owned()), ..Default::default() },
+        })
     }
 
     fn at(second: i64) -> Timestamp {
