@@ -4,7 +4,12 @@
 //! ([`crate::store`]) knows what it has seen, and the id is the `Message-ID` of the mail. Nothing here knows a server, a clock or
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
+mod links;
 pub mod page;
+mod tasks;
+
+pub use links::Links;
+pub use tasks::open_tasks;
 
 use crate::hex::hex;
 use jiff::Timestamp;

@@ -72,9 +72,11 @@ impl Gathered {
 
     fn compute(&self, context: &Context) -> Plan {
         let instance = &self.parsed.instance;
+        let namespace = instance.namespace().unwrap_or_default();
         let (name, uid) = (instance.name_any(), instance.uid().unwrap_or_default());
         advance(&Facts {
             instance: Instance {
+                namespace: &namespace,
                 name: &name,
                 uid: &uid,
                 generation: instance.metadata.generation,

@@ -37,6 +37,7 @@ pub struct Standing {
     recorded: Vec<Signal>,
     proof: Proof,
     now: Timestamp,
+    namespace: String,
     name: String,
     uid: String,
 }
@@ -61,6 +62,7 @@ impl Standing {
                 signals_of(&parsed, context).await?.iter().filter(|signal| is_judged(signal)).map(fact).collect();
         }
         Ok(Some(Self {
+            namespace: parsed.instance.namespace().unwrap_or_default(),
             name: parsed.instance.name_any(),
             uid: parsed.instance.uid().unwrap_or_default(),
             directory: context.directory.snapshot(),
@@ -77,6 +79,7 @@ impl Standing {
     pub fn facts<'a>(&'a self, settings: &'a Settings) -> Facts<'a> {
         Facts {
             instance: Instance {
+                namespace: &self.namespace,
                 name: &self.name,
                 uid: &self.uid,
                 generation: self.parsed.instance.metadata.generation,
