@@ -17,6 +17,12 @@ pub fn page(namespace: &str, name: &str) -> Option<String> {
     environment.render_str(include_str!("page.html"), context! { namespace, name, prefix }).ok()
 }
 
+/// The page of everybody's tasks: it does not know whose to show.
+#[must_use]
+pub fn overview() -> &'static str {
+    include_str!("overview.html")
+}
+
 /// Whether a text is a DNS label, as names of Kubernetes are made of.
 fn is_label(text: &str) -> bool {
     let inner = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';

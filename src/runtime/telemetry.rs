@@ -1,6 +1,6 @@
 //! What the operator tells about itself: logs, metrics, health.
 
-use crate::notify::page::page;
+use crate::notify::page::{overview, page};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -163,6 +163,7 @@ pub async fn serve(
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(show_readiness))
+        .route("/tasks", get(|| async { show_page(Some(overview().to_owned())) }))
         .route("/tasks/{namespace}/{name}", get(show_task))
         .with_state((metrics, readiness));
     axum::serve(listener, router).with_graceful_shutdown(stop).await
@@ -171,7 +172,10 @@ pub async fn serve(
 type Shared = State<(Arc<Metrics>, Arc<Readiness>)>;
 
 async fn show_task(Path((namespace, name)): Path<(String, String)>) -> impl IntoResponse {
-    let page = page(&namespace, &name);
+    show_page(page(&namespace, &name))
+}
+
+fn show_page(page: Option<String>) -> impl IntoResponse {
     let code = if page.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
