@@ -2,6 +2,7 @@
 
 use crate::api::ApprovalProcessSpec;
 use crate::cel::{Expression, Input, Scope};
+use crate::engine::graph::is_mailbox;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -93,15 +94,6 @@ pub fn addresses_of(subjects: &[String], addresses: &[String], subject: Option<&
     pairs.map(|(_, address)| address.clone()).collect()
 }
 
-/// Whether a text may be a mail address: one @ with something on both sides, and nothing that ends a header or a list.
-#[must_use]
-pub fn is_mailbox(text: &str) -> bool {
-    let plain =
-        text.chars().all(|letter| !letter.is_control() && !letter.is_whitespace() && !"<>,;\"()[]\\".contains(letter));
-    let parts = text.split_once('@').filter(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
-    plain && parts.is_some() && text.len() <= 254
-}
-
 /// What an expression names, and nothing else: the size of an object counts only for those that look at it.
 #[must_use]
 pub fn narrowed(expression: &Expression, scope: &'static Scope, input: &Value) -> Input {
@@ -130,7 +122,7 @@ pub fn faults(spec: &ApprovalProcessSpec, scope: &'static Scope) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
-    use super::{about, addresses_of, is_mailbox};
+    use super::{about, addresses_of};
     use crate::api::ApprovalProcessSpec;
     use crate::change::select::SCOPE;
     use serde_json::json;
@@ -153,19 +145,8 @@ mod tests {
 
     #[test]
     fn attack39_what_could_end_a_header_is_no_address() {
-        for text in [
-            "a@example.com\r\nBcc: b@example.com",
-            "a@example.com,b@example.com",
-            "a@b@example.com",
-            "<a@example.com>",
-            "a b@example.com",
-            "@example.com",
-            "a@",
-            "",
-        ] {
-            assert!(!is_mailbox(text), "{text}");
-        }
-        assert!(is_mailbox("jan.novák+quorate@příklad.example"));
+        assert!(addresses(r"'a@example.com\r\nBcc: b@example.com'").is_err());
+        assert!(addresses("'a@example.com,b@example.com'").is_err());
     }
 
     #[test]
