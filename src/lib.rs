@@ -57,3 +57,4 @@ pub mod pending;
 pub mod proof;
 pub mod runtime;
 pub mod scenario;
+pub mod store;

@@ -6,10 +6,16 @@
 
 mod built_in;
 mod guard;
+mod links;
+pub mod page;
 mod plural;
 mod render;
 pub mod sample;
+mod tasks;
 pub mod topics;
+
+pub use links::Links;
+pub use tasks::open_tasks;
 
 use crate::hex::hex;
 use jiff::Timestamp;

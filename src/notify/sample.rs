@@ -39,8 +39,12 @@ pub fn of_built_in(topic: &str) -> Option<Vec<Sample>> {
             Sample { what: "nothing that may be absent", parameters: instance("executed", false) },
         ],
         "task-digest" => vec![digest(3, 12), digest(1, 0)],
-        "reminder-low" | "reminder-medium" | "reminder-high" | "reminder-manager" => {
-            vec![reminder(3, 4), reminder(1, 0)]
+        "reminder-low" | "reminder-medium" | "reminder-high" => vec![reminder(3, 4), reminder(1, 0)],
+        "reminder-manager" => {
+            let mut samples = vec![reminder(3, 4), reminder(1, 0)];
+            // The tasks are not the manager's own: there is no page of all of them.
+            samples[0].parameters["url"] = "".into();
+            samples
         }
         _ => return None,
     };

@@ -58,7 +58,8 @@ fn every_built_in_text_suits_every_sample_in_every_language() {
                 }
                 assert!(!given.text.contains("\n\n\n") && !given.text.contains(" \n\n"), "{context}");
                 let url = sample.parameters["url"].as_str().expect("an address");
-                assert_eq!(html.contains("<a href"), !url.is_empty(), "{context}");
+                let leads = [url, sample.parameters["tasks"][0]["url"].as_str().unwrap_or_default()].concat();
+                assert_eq!(html.contains("<a href"), !leads.is_empty(), "{context}");
                 assert!(given.text.contains(url), "{context}");
             }
         }
