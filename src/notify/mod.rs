@@ -4,8 +4,20 @@
 //! ([`crate::store`]) knows what it has seen, and the id is the `Message-ID` of the mail. Nothing here knows a server, a clock or
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
+mod built_in;
+mod guard;
+mod links;
+pub mod page;
+mod plural;
+mod render;
+pub mod sample;
 pub mod schedule;
 pub mod seen;
+mod tasks;
+pub mod topics;
+
+pub use links::Links;
+pub use tasks::open_tasks;
 
 use crate::hex::hex;
 use jiff::Timestamp;

@@ -22,8 +22,8 @@ use crate::engine::{
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name and the uid of the instance.
-const INSTANCE: (&str, &str) = ("request", "uid-1");
+/// The namespace, the name and the uid of the instance.
+const INSTANCE: (&str, &str, &str) = ("default", "request", "uid-1");
 
 /// What the operator would see, and what has come of it.
 pub(super) struct World {
@@ -207,7 +207,7 @@ impl World {
 
     /// The only place where the engine is asked, and where facts are built.
     fn ask<T>(&self, status: &WorkflowInstanceStatus, signals: &[Signal], question: impl Fn(&Facts<'_>) -> T) -> T {
-        let (name, uid) = INSTANCE;
+        let (namespace, name, uid) = INSTANCE;
         let workflow = format!("WorkflowDefinition {}", self.workflow);
         let directory = self.people.directory();
         // As the operator does: an instance that has started runs on its revision, whatever became of the definition.
@@ -220,7 +220,14 @@ impl World {
         let current = on(self.current.as_ref(), false);
         let running = status.revision.as_ref().map(|revision| on(Some(revision), true));
         question(&Facts {
-            instance: Instance { name, uid, generation: Some(1), created_at: self.created_at, spec: &self.spec },
+            instance: Instance {
+                namespace,
+                name,
+                uid,
+                generation: Some(1),
+                created_at: self.created_at,
+                spec: &self.spec,
+            },
             status,
             definition: definition(&workflow, running.as_ref().unwrap_or(&current).as_ref()),
             newest: Some(definition(&workflow, current.as_ref())),
@@ -312,7 +319,7 @@ impl World {
         let created_at = line.sent.map_or(self.now(), |sent| sent.seconds(self.created_at));
         let (person, rights) = self.account(sender, &line.groups, &line.rights);
         let spec = ApprovalSignalSpec {
-            instance: INSTANCE.0.to_owned(),
+            instance: INSTANCE.1.to_owned(),
             instance_uid: line.instance_uid.clone(),
             step: line.step.clone(),
             partition: line.partition.clone(),

@@ -72,9 +72,11 @@ impl Gathered {
 
     fn compute(&self, context: &Context) -> Plan {
         let instance = &self.parsed.instance;
+        let namespace = instance.namespace().unwrap_or_default();
         let (name, uid) = (instance.name_any(), instance.uid().unwrap_or_default());
         advance(&Facts {
             instance: Instance {
+                namespace: &namespace,
                 name: &name,
                 uid: &uid,
                 generation: instance.metadata.generation,
@@ -249,6 +251,10 @@ fn to_start_on(parsed: &Parsed, directory: &Snapshot, context: &Context) -> Resu
     match usable(&workflow, directory) {
         Err(faults) => Ok(Found::Faulty { name: shown, faults }),
         Ok(graph) => {
+            let mails = if name.is_empty() { graph.mails_to_the_world() } else { Vec::new() };
+            if !mails.is_empty() {
+                return Ok(Found::Faulty { name: shown, faults: mails });
+            }
             let snapshot = Content { workflow_name: name, workflow, process };
             let revision = snapshot.name().map_err(crate::controllers::revisions::Error::from)?;
             Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(Box::new(snapshot)) })
