@@ -5,11 +5,14 @@
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
 mod built_in;
+pub mod digest;
 mod guard;
 mod links;
 pub mod page;
 mod plural;
+pub mod reminder;
 mod render;
+pub mod run;
 pub mod sample;
 pub mod schedule;
 pub mod seen;
