@@ -11,6 +11,8 @@ pub mod page;
 mod plural;
 mod render;
 pub mod sample;
+pub mod schedule;
+pub mod seen;
 mod tasks;
 pub mod topics;
 
