@@ -4,11 +4,19 @@
 //! ([`crate::store`]) knows what it has seen, and the id is the `Message-ID` of the mail. Nothing here knows a server, a clock or
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
+mod compose;
+mod history;
 mod links;
 pub mod page;
+mod parameters;
+mod people;
+mod story;
 mod tasks;
 
+pub use compose::{Composed, Setting, Texts};
+pub use history::{Asks, Event, Occurrence};
 pub use links::Links;
+pub use story::{Story, Subscriptions};
 pub use tasks::open_tasks;
 
 use crate::hex::hex;
