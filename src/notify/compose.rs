@@ -6,6 +6,7 @@ use super::parameters::Parameters;
 use super::people::{People, Reached};
 use super::story::Story;
 use super::tasks::reference;
+use super::topics::Topics;
 use super::{Destination, Links, Message, Rendered, id_of};
 use crate::directory::Contact;
 use crate::directory::delegations::SERVICE_ACCOUNT;
@@ -19,6 +20,16 @@ pub trait Texts {
 
     /// A topic in a language; `stand_in` is the topic whose text is sent when that one is unknown or its template is broken.
     fn render(&self, topic: &str, stand_in: &str, locale: Option<&str>, parameters: &Value) -> Rendered;
+}
+
+impl Texts for Topics {
+    fn is_enabled(&self, topic: &str) -> bool {
+        Self::is_enabled(self, topic)
+    }
+
+    fn render(&self, topic: &str, stand_in: &str, locale: Option<&str>, parameters: &Value) -> Rendered {
+        Self::render(self, topic, stand_in, locale, parameters)
+    }
 }
 
 /// What an installation puts into its messages.

@@ -15,6 +15,8 @@ mod people;
 mod plural;
 mod render;
 pub mod sample;
+pub mod schedule;
+pub mod seen;
 mod story;
 mod tasks;
 pub mod topics;

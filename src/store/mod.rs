@@ -7,12 +7,14 @@
 //!
 //! - [`outbox`]: queues messages, hands them out, records what came of them
 //! - [`marks`]: what has been dealt with, by id
+//! - [`schedules`]: up to where schedules have been dealt with, and what the last mails of digests counted
 //! - [`state`]: single values
 //!
 //! Called by the controllers of notifications, which queue, and by [`crate::delivery`], which sends. It decides nothing.
 
 pub mod marks;
 pub mod outbox;
+pub mod schedules;
 pub mod state;
 
 use jiff::Timestamp;

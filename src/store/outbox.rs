@@ -407,7 +407,11 @@ async fn mark(connection: &mut AnyConnection, marks: &[&Mark], now: Timestamp) -
     Ok(())
 }
 
-async fn queue(connection: &mut AnyConnection, messages: &[(usize, &Message)], now: Timestamp) -> Result<u64, Error> {
+pub(super) async fn queue(
+    connection: &mut AnyConnection,
+    messages: &[(usize, &Message)],
+    now: Timestamp,
+) -> Result<u64, Error> {
     let rows = placeholders(1, messages.len(), QUEUED_COLUMNS);
     let sql = format!(
         "INSERT INTO outbox (id, lane, destination, recipient, name, topic, subject, text, html, thread, about, event, \
@@ -457,6 +461,6 @@ async fn record_sent(connection: &mut AnyConnection, ids: &[&String], now: Times
 }
 
 /// Text that every database takes: `PostgreSQL` has no letter NUL.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
