@@ -203,6 +203,7 @@ pub async fn run(
     readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let mail = options.notifications.mail.clone().ready()?;
     let clock = Arc::new(Clock::default());
     let prover = Prover::new(
         client.clone(),
@@ -287,13 +288,12 @@ pub async fn run(
             readiness::roles(context.clone(), people.roles, &stop),
             readiness::calendars(context.clone(), people.calendars, &stop),
             readiness::topics(context.clone(), told.topics, &stop),
-            notifications::schedules::digests(context.clone(), told.digests, &stop),
-            notifications::schedules::reminders(context.clone(), told.reminders, &stop),
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
             collections::run(context.clone(), &stop),
             changes::run(context.clone(), change_stream, changes_woken, &stop),
+            notifications::run(&context, mail, &stop),
             instance_loop,
         );
     };

@@ -70,10 +70,14 @@ mod tests {
         let mut health = Health::default();
         assert_eq!(said(&health).0, "Unknown");
         health.mail = Reach::NoServer;
-        assert!(matches!(said(&health), ("False", "NoMailServer", message) if message.contains("notifications.smtp.url")));
+        assert!(
+            matches!(said(&health), ("False", "NoMailServer", message) if message.contains("notifications.smtp.url"))
+        );
         let why = "connection refused".to_owned();
         health.mail = Reach::Down { since: Timestamp::UNIX_EPOCH, why };
-        assert!(matches!(said(&health), ("False", "MailServerDown", message) if message.ends_with("connection refused")));
+        assert!(
+            matches!(said(&health), ("False", "MailServerDown", message) if message.ends_with("connection refused"))
+        );
         health.mail = Reach::Up;
         assert_eq!(said(&health).0, "True");
         let aside = |topic: &str, address: &str| SetAside {
@@ -88,7 +92,10 @@ mod tests {
         health.census = Census { queued: 0, set_aside: 2, newest };
         let (status, reason, message) = said(&health);
         assert_eq!((status, reason), ("False", "MailSetAside"));
-        assert!(message.contains("to mary@example.com about mornings") && message.ends_with("550 no such user"), "{message}");
+        assert!(
+            message.contains("to mary@example.com about mornings") && message.ends_with("550 no such user"),
+            "{message}"
+        );
         assert!(!message.contains("john@example.com"), "that is of another topic: {message}");
     }
 }

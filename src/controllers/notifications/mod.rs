@@ -13,7 +13,6 @@ pub mod facts;
 pub mod open;
 pub mod queue;
 pub mod recover;
-pub mod schedules;
 pub mod telling;
 
 use super::instances::live::Parsed;
@@ -136,7 +135,8 @@ impl Notifications {
         if built.0 != count {
             let objects = self.topic_objects.state();
             let named: Vec<(String, _)> = objects.iter().map(|topic| (topic.name_any(), &topic.spec)).collect();
-            *built = (count, Arc::new(Topics::new(named.iter().map(|(name, spec)| (name.as_str(), *spec)), &self.locale)));
+            *built =
+                (count, Arc::new(Topics::new(named.iter().map(|(name, spec)| (name.as_str(), *spec)), &self.locale)));
         }
         built.1.clone()
     }
@@ -198,7 +198,8 @@ impl Notifications {
     async fn follow(&self, mut seen: watch::Receiver<Health>) {
         loop {
             let fresh = seen.borrow_and_update().clone();
-            let matters = |health: &Health| (health.mail.clone(), health.channels.clone(), health.census.newest.clone());
+            let matters =
+                |health: &Health| (health.mail.clone(), health.channels.clone(), health.census.newest.clone());
             let changed = {
                 let mut health = lock(&self.health);
                 let changed = matters(&health) != matters(&fresh);
@@ -226,22 +227,14 @@ pub fn may_tell(graph: &Graph, context: &Context) -> bool {
 }
 
 /// Opens the store, tells people, and carries messages away, until `stop` is cancelled.
-///
-/// # Errors
-/// When the settings of mail cannot be used.
-pub async fn run(context: &Arc<Context>, stop: &CancellationToken) -> Result<(), delivery::settings::Error> {
+pub async fn run(context: &Arc<Context>, mail: delivery::settings::Settings, stop: &CancellationToken) {
     let notifications = &context.notifications;
     let settings = &context.options.notifications;
-    let mail = settings.mail.clone().ready()?;
     let carry = async {
         notifications.open(&settings.store_url).await;
         let clock = context.clock.clone();
-        let courier = Courier::new(
-            notifications.store().await,
-            mail,
-            settings.channels.clone(),
-            Arc::new(move || clock.now()),
-        );
+        let courier =
+            Courier::new(notifications.store().await, mail, settings.channels.clone(), Arc::new(move || clock.now()));
         let telltale = Telltale { metrics: context.metrics.clone(), events: context.events.clone() };
         let courier = courier.with_observer(Arc::new(telltale));
         let health = courier.health();
@@ -265,9 +258,8 @@ pub async fn run(context: &Arc<Context>, stop: &CancellationToken) -> Result<(),
     tokio::select! {
         _ = async { tokio::join!(carry, care, told) } => {}
         // Nothing of a message is lost when it is left here: it is taken up at the next start.
-        () = async { stop.cancelled().await; tokio::time::sleep(super::notifications::LAST_WORDS).await; } => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(LAST_WORDS).await; } => {}
     }
-    Ok(())
 }
 
 /// How long what is being sent may take to be finished after the end was announced.

@@ -77,7 +77,7 @@ async fn tell(
     let Some(standing) = Standing::of(parsed.clone(), context).await? else { return Ok(()) };
     let standing = Arc::new(standing);
     let (one, shared) = (standing.clone(), context.clone());
-    let happened = tokio::task::spawn_blocking(move || story(&one, &shared, Story::occurrences)).await?;
+    let happened = tokio::task::spawn_blocking(move || story(&one, &shared, |told| told.occurrences())).await?;
     let ids: Vec<String> = happened.iter().map(|occurrence| occurrence.id.clone()).collect();
     let uid = parsed.instance.meta().uid.clone().unwrap_or_default();
     let ended = parsed.status.outcome.is_some();
@@ -92,7 +92,8 @@ async fn tell(
         while !due.is_empty() {
             let part: Vec<Occurrence> = due.drain(..due.len().min(TOGETHER)).collect();
             let (one, shared) = (standing.clone(), context.clone());
-            let composed = tokio::task::spawn_blocking(move || story(&one, &shared, |told| compose(told, &part, &shared))).await?;
+            let composed =
+                tokio::task::spawn_blocking(move || story(&one, &shared, |told| compose(told, &part, &shared))).await?;
             queue(composed, &uid, &standing, store, notifications, context).await?;
         }
     }
@@ -104,7 +105,8 @@ async fn tell(
 fn story<T: Default>(standing: &Standing, context: &Context, ask: impl FnOnce(&Story<'_>) -> T) -> T {
     let facts = standing.facts(&context.options.settings);
     let process = standing.revision.content.process.as_ref().map(|(_, process)| process);
-    Story::new(&facts, process, &context.options.notifications.subscriptions).map_or_else(T::default, |story| ask(&story))
+    Story::new(&facts, process, &context.options.notifications.subscriptions)
+        .map_or_else(T::default, |story| ask(&story))
 }
 
 fn compose(story: &Story<'_>, due: &[Occurrence], context: &Context) -> Composed {
