@@ -11,6 +11,8 @@ mod parameters;
 mod people;
 mod story;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use compose::{Composed, Setting, Texts};
 pub use history::{Asks, Event, Occurrence};
