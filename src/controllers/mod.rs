@@ -22,6 +22,7 @@ pub mod directory;
 pub mod gate;
 pub mod instances;
 pub mod kinds;
+pub mod notifications;
 pub mod pending;
 pub mod readiness;
 pub mod revisions;
@@ -41,6 +42,7 @@ use collections::Collections;
 use directory::Directory;
 use futures::channel::mpsc;
 use futures::stream::{self, Stream, StreamExt};
+use instances::live::Live;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kinds::Kinds;
 use kube::runtime::controller::Action;
@@ -129,6 +131,8 @@ pub struct Context {
     pub held: Mutex<HashMap<String, String>>,
     /// The same for objects of other kinds.
     pub held_objects: Mutex<HashMap<String, String>>,
+    /// The unfinished instances.
+    pub live: Store<Live>,
     /// The kinds that processes name.
     pub kinds: Arc<Kinds>,
     /// What is wrong with collections.
@@ -219,6 +223,7 @@ pub async fn run(
     let (change_wakes, changes_woken) = mpsc::unbounded();
     let (directory, people) = Directory::observe(&client, &synced);
     let (kinds, touched) = Kinds::new(client.clone());
+    let (live, live_writer) = kube::runtime::reflector::store();
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
         activities: Activities::new(
@@ -233,6 +238,7 @@ pub async fn run(
         running_changes: Changes::default(),
         held: Mutex::default(),
         held_objects: Mutex::default(),
+        live,
         kinds: Arc::new(kinds),
         collections: Collections::default(),
         gate,
@@ -255,7 +261,7 @@ pub async fn run(
     let objects = futures::stream::select(objects, touched);
     let (change_stream, held) = changes::tell_instances(change_stream);
     let objects = futures::stream::select(objects, held);
-    let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
+    let (instances, instance_loop) = instances::run(context.clone(), live_writer, objects, &stop);
     let serving = async {
         if let Some(listening) = listening {
             listening.serve(context.clone(), stop.clone()).await;

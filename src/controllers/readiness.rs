@@ -10,7 +10,9 @@ use crate::calendar::Calendar;
 use crate::change::{Candidate, select};
 use crate::diagram::{self, Drawing};
 use crate::engine::activity::Home;
-use crate::engine::graph::{Fault, Graph, check, compile, supplied, warnings};
+use crate::engine::graph::{
+    Fault, Graph, check, check_notifications, compile, compile_notifications, supplied, warnings,
+};
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
 use crate::gate::configuration;
@@ -174,6 +176,11 @@ pub(crate) fn candidates(known: &[Known]) -> Vec<Candidate<'_>> {
 /// What is wrong with a process, and with the workflow that it names.
 pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
+    let told = match compile_notifications(&process.spec.notifications) {
+        Ok(tellings) => check_notifications(&tellings, &context.directory.snapshot()),
+        Err(faults) => faults,
+    };
+    faults.extend(told.iter().map(ToString::to_string));
     faults.extend(collection::faults(&process.spec));
     if let Some(gate) = &process.spec.event.gate {
         faults.extend(configuration::faults(gate));

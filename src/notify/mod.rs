@@ -4,15 +4,22 @@
 //! ([`crate::store`]) knows what it has seen, and the id is the `Message-ID` of the mail. Nothing here knows a server, a clock or
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
+mod built_in;
 mod compose;
+mod guard;
 mod history;
 mod links;
+pub mod page;
 mod parameters;
 mod people;
+mod plural;
+mod render;
+pub mod sample;
 mod story;
 mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod topics;
 
 pub use compose::{Composed, Setting, Texts};
 pub use history::{Asks, Event, Occurrence};

@@ -1,0 +1,462 @@
+//! The outbox: queues messages, hands them out to be sent, records what came of them.
+//!
+//! ```text
+//! queued ──claim──▶ sending ──▶ sent
+//!    ▲                 │  └───▶ failed: set aside, with a reason
+//!    └──again, later───┘
+//! ```
+//!
+//! A message that is being sent belongs to its holder until a moment that the holder moves on; after that anybody may take it.
+//! When the operator dies between a server's acceptance and the record of it, the message goes out again under the same id.
+
+use super::{Error, Mark, ROWS, Store, millis, moment, placeholders};
+use crate::notify::{Destination, Message};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ObjectReference;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
+use std::collections::BTreeMap;
+
+/// Nothing waits longer than this before it is looked at again: what seems to, waits for a clock that was wrong.
+pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
+/// The lane of mail.
+pub const MAIL: &str = "mail";
+
+/// How many columns a new message fills.
+const QUEUED_COLUMNS: usize = 17;
+
+/// A message that was handed out.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The message.
+    pub message: Message,
+    /// How often it has been tried in vain.
+    pub attempts: u32,
+    /// When it was queued.
+    pub created_at: Timestamp,
+}
+
+/// What came of a message that was handed out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// A server has taken it.
+    Sent,
+    /// The attempt failed; it is tried again.
+    Again {
+        /// Not before.
+        due: Timestamp,
+        /// What happened.
+        reason: String,
+    },
+    /// It was not tried; it waits its turn.
+    Later {
+        /// Not before.
+        due: Timestamp,
+    },
+    /// It will never be sent.
+    SetAside {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A message that was set aside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetAside {
+    /// The id of the message.
+    pub id: String,
+    /// Where it should have gone.
+    pub to: Destination,
+    /// Its topic.
+    pub topic: String,
+    /// What it is about.
+    pub about: ObjectReference,
+    /// Why it cannot be sent.
+    pub reason: String,
+    /// When it was set aside.
+    pub at: Timestamp,
+}
+
+/// How many messages there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Census {
+    /// Those that wait or are being sent.
+    pub queued: u64,
+    /// Those that were set aside and are still kept.
+    pub set_aside: u64,
+    /// The newest of these.
+    pub newest: Vec<SetAside>,
+}
+
+/// What carries messages to a destination: `mail`, or `channel/` and a name.
+#[must_use]
+pub fn lane(to: &Destination) -> String {
+    match to {
+        Destination::Mail { .. } => MAIL.to_owned(),
+        Destination::Channel(name) => channel_lane(name),
+    }
+}
+
+/// The lane of a channel.
+#[must_use]
+pub fn channel_lane(name: &str) -> String {
+    format!("channel/{name}")
+}
+
+/// Whose mails are counted together.
+#[must_use]
+pub fn recipient(to: &Destination) -> String {
+    match to {
+        Destination::Mail { address, .. } => address.to_lowercase(),
+        Destination::Channel(name) => name.clone(),
+    }
+}
+
+impl Store {
+    /// In one transaction: marks what has been dealt with, and queues messages; what is marked or queued already is left alone.
+    /// Returns how many messages are new.
+    ///
+    /// # Errors
+    /// When the store does not answer; nothing is marked or queued then.
+    pub async fn enqueue(&self, marks: &[Mark], messages: &[Message], now: Timestamp) -> Result<usize, Error> {
+        // In the order of ids, so that two operators who queue the same never wait for each other in a circle.
+        let mut marks: Vec<&Mark> = marks.iter().collect();
+        marks.sort_unstable();
+        let mut messages: Vec<(usize, &Message)> = messages.iter().enumerate().collect();
+        messages.sort_unstable_by_key(|(_, message)| &message.id);
+        self.trip("enqueue");
+        let mut transaction = self.pool.begin().await?;
+        for chunk in marks.chunks(ROWS) {
+            mark(&mut transaction, chunk, now).await?;
+        }
+        let mut new = 0;
+        for chunk in messages.chunks(ROWS) {
+            new += queue(&mut transaction, chunk, now).await?;
+        }
+        transaction.commit().await?;
+        self.trip("enqueued");
+        if new > 0 {
+            self.queued.send_modify(|count| *count += 1);
+        }
+        Ok(usize::try_from(new).unwrap_or(usize::MAX))
+    }
+
+    /// Hands out messages of a lane that are due, the longest waiting first: they belong to the holder until that moment.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn claim(
+        &self,
+        lane: &str,
+        holder: &str,
+        limit: usize,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Claimed>, Error> {
+        self.trip("claim");
+        // The condition stands twice: PostgreSQL evaluates the outer one again for a row that another operator took meanwhile.
+        let rows = sqlx::query(
+            "UPDATE outbox SET state = 'sending', holder = $1, due_at = $2 \
+             WHERE due_at <= $3 AND id IN ( \
+                 SELECT id FROM outbox WHERE lane = $4 AND due_at <= $3 ORDER BY due_at, created_at, place LIMIT $5) \
+             RETURNING id, lane, destination, name, topic, subject, text, html, thread, about, event, \
+                 attempts, created_at, place",
+        )
+        .bind(holder)
+        .bind(millis(until))
+        .bind(millis(now))
+        .bind(lane)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        self.trip("claimed");
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let order: (i64, i64) = (row.try_get("created_at")?, row.try_get("place")?);
+            claimed.push((order, Claimed::of(row)?));
+        }
+        claimed.sort_by_key(|(order, _)| *order);
+        Ok(claimed.into_iter().map(|(_, claimed)| claimed).collect())
+    }
+
+    /// Whatever the holder has belongs to it until that moment.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn renew(&self, holder: &str, until: Timestamp) -> Result<(), Error> {
+        self.trip("renew");
+        let update = sqlx::query("UPDATE outbox SET due_at = $1 WHERE holder = $2 AND state = 'sending'");
+        update.bind(millis(until)).bind(holder).execute(&self.pool).await?;
+        self.trip("renewed");
+        Ok(())
+    }
+
+    /// Records what came of messages, in one transaction. That one was sent is recorded whoever holds it now.
+    ///
+    /// # Errors
+    /// When the store does not answer; nothing is recorded then.
+    pub async fn settle(&self, holder: &str, fates: &[(String, Fate)], now: Timestamp) -> Result<(), Error> {
+        if fates.is_empty() {
+            return Ok(());
+        }
+        self.trip("settle");
+        let mut transaction = self.pool.begin().await?;
+        let sent: Vec<&String> = fates.iter().filter(|(_, fate)| *fate == Fate::Sent).map(|(id, _)| id).collect();
+        for chunk in sent.chunks(ROWS) {
+            record_sent(&mut transaction, chunk, now).await?;
+        }
+        for (id, fate) in fates {
+            match fate {
+                Fate::Sent => {}
+                Fate::Again { due, reason } => {
+                    let sql = "UPDATE outbox SET state = 'queued', holder = NULL, due_at = $1, reason = $2, \
+                               attempts = attempts + 1 WHERE id = $3 AND holder = $4";
+                    let update = sqlx::query(sql).bind(millis(*due)).bind(plain(reason));
+                    update.bind(id.as_str()).bind(holder).execute(&mut *transaction).await?;
+                }
+                Fate::Later { due } => {
+                    let sql = "UPDATE outbox SET state = 'queued', holder = NULL, due_at = $1 \
+                               WHERE id = $2 AND holder = $3";
+                    let update = sqlx::query(sql).bind(millis(*due)).bind(id.as_str());
+                    update.bind(holder).execute(&mut *transaction).await?;
+                }
+                Fate::SetAside { reason } => {
+                    let sql = "UPDATE outbox SET state = 'failed', holder = NULL, due_at = NULL, done_at = $1, \
+                               reason = $2, attempts = attempts + 1 WHERE id = $3 AND holder = $4";
+                    let update = sqlx::query(sql).bind(millis(now)).bind(plain(reason));
+                    update.bind(id.as_str()).bind(holder).execute(&mut *transaction).await?;
+                }
+            }
+        }
+        transaction.commit().await?;
+        self.trip("settled");
+        Ok(())
+    }
+
+    /// When the next message of a lane is due; the lease of one that is being sent counts as well.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn next_due(&self, lane: &str) -> Result<Option<Timestamp>, Error> {
+        let query = sqlx::query_scalar::<_, Option<i64>>(
+            "SELECT MIN(due_at) FROM outbox WHERE lane = $1 AND due_at IS NOT NULL",
+        );
+        Ok(query.bind(lane).fetch_one(&self.pool).await?.map(moment))
+    }
+
+    /// The moments at which mails to these recipients were sent since, by recipient in lower case; those that other operators
+    /// are sending count as sent now.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn sent_to(
+        &self,
+        recipients: &[String],
+        holder: &str,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, Vec<Timestamp>>, Error> {
+        let mut sent: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+        for chunk in recipients.chunks(ROWS) {
+            let sql = format!(
+                "SELECT recipient, done_at FROM outbox WHERE lane = 'mail' AND recipient IN {} \
+                 AND ((state = 'sent' AND done_at > $1) OR (state = 'sending' AND holder <> $2))",
+                placeholders(3, 1, chunk.len())
+            );
+            let mut query = sqlx::query_as::<_, (String, Option<i64>)>(AssertSqlSafe(sql));
+            query = query.bind(millis(since)).bind(holder);
+            for recipient in chunk {
+                query = query.bind(recipient.as_str());
+            }
+            for (recipient, at) in query.fetch_all(&self.pool).await? {
+                sent.entry(recipient).or_default().push(at.map_or(now, moment));
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Brings back what a clock that was wrong has put off for too long.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn heal(&self, now: Timestamp) -> Result<(), Error> {
+        self.trip("heal");
+        let late = millis(now.saturating_add(LONGEST_WAIT * 2).unwrap_or(Timestamp::MAX));
+        let update = sqlx::query("UPDATE outbox SET due_at = $1 WHERE due_at > $2");
+        update.bind(millis(now)).bind(late).execute(&self.pool).await?;
+        self.trip("healed");
+        Ok(())
+    }
+
+    /// The lanes that messages wait in.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn lanes(&self) -> Result<Vec<String>, Error> {
+        let query = sqlx::query_scalar("SELECT DISTINCT lane FROM outbox WHERE due_at IS NOT NULL");
+        Ok(query.fetch_all(&self.pool).await?)
+    }
+
+    /// Messages that wait in a lane, in the order in which they were queued, behind that place: for showing them.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn waiting(
+        &self,
+        lane: &str,
+        behind: Option<(Timestamp, String)>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, Error> {
+        let (at, id) = behind.map_or((i64::MIN, String::new()), |(at, id)| (millis(at), id));
+        let rows = sqlx::query(
+            "SELECT id, lane, destination, name, topic, subject, text, html, thread, about, event, attempts, created_at \
+             FROM outbox WHERE lane = $1 AND due_at IS NOT NULL AND (created_at > $2 OR (created_at = $2 AND id > $3)) \
+             ORDER BY created_at, id LIMIT $4",
+        )
+        .bind(lane)
+        .bind(at)
+        .bind(id)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(Claimed::of).collect()
+    }
+
+    /// How many messages there are, and the newest `newest` that were set aside.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn census(&self, newest: usize) -> Result<Census, Error> {
+        let count = |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(&self.pool);
+        let queued = count("SELECT COUNT(*) FROM outbox WHERE due_at IS NOT NULL").await?;
+        let set_aside = count("SELECT COUNT(*) FROM outbox WHERE state = 'failed'").await?;
+        let rows = sqlx::query(
+            "SELECT id, lane, destination, name, topic, about, reason, done_at FROM outbox WHERE state = 'failed' \
+             ORDER BY done_at DESC, id LIMIT $1",
+        )
+        .bind(i64::try_from(newest).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        let newest = rows.iter().map(SetAside::of).collect::<Result<_, _>>()?;
+        let number = |count: i64| u64::try_from(count).unwrap_or_default();
+        Ok(Census { queued: number(queued), set_aside: number(set_aside), newest })
+    }
+}
+
+impl Claimed {
+    fn of(row: &AnyRow) -> Result<Self, Error> {
+        let id: String = row.try_get("id")?;
+        let event: String = row.try_get("event")?;
+        let event = serde_json::from_str(&event).map_err(|error| unreadable("event", &id, &error))?;
+        let message = Message {
+            to: destination_of(row)?,
+            topic: row.try_get("topic")?,
+            subject: row.try_get("subject")?,
+            text: row.try_get("text")?,
+            html: row.try_get("html")?,
+            thread: row.try_get("thread")?,
+            about: about_of(row, &id)?,
+            event,
+            id,
+        };
+        let attempts = u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX);
+        Ok(Self { message, attempts, created_at: moment(row.try_get("created_at")?) })
+    }
+}
+
+impl SetAside {
+    fn of(row: &AnyRow) -> Result<Self, Error> {
+        let id: String = row.try_get("id")?;
+        Ok(Self {
+            to: destination_of(row)?,
+            topic: row.try_get("topic")?,
+            about: about_of(row, &id)?,
+            reason: row.try_get::<Option<String>, _>("reason")?.unwrap_or_default(),
+            at: moment(row.try_get::<Option<i64>, _>("done_at")?.unwrap_or_default()),
+            id,
+        })
+    }
+}
+
+fn destination_of(row: &AnyRow) -> Result<Destination, Error> {
+    let (lane, destination): (String, String) = (row.try_get("lane")?, row.try_get("destination")?);
+    if lane == MAIL {
+        return Ok(Destination::Mail { address: destination, name: row.try_get("name")? });
+    }
+    Ok(Destination::Channel(destination))
+}
+
+fn about_of(row: &AnyRow, id: &str) -> Result<ObjectReference, Error> {
+    let about: String = row.try_get("about")?;
+    serde_json::from_str(&about).map_err(|error| unreadable("about", id, &error))
+}
+
+fn unreadable(what: &'static str, id: &str, why: &serde_json::Error) -> Error {
+    Error::Unreadable { what, id: id.to_owned(), why: why.to_string() }
+}
+
+async fn mark(connection: &mut AnyConnection, marks: &[&Mark], now: Timestamp) -> Result<(), Error> {
+    let rows = placeholders(1, marks.len(), 3);
+    let sql = format!("INSERT INTO marks (id, instance, marked_at) VALUES {rows} ON CONFLICT (id) DO NOTHING");
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for mark in marks {
+        query = query.bind(mark.id.as_str()).bind(mark.instance.as_str()).bind(millis(now));
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+async fn queue(connection: &mut AnyConnection, messages: &[(usize, &Message)], now: Timestamp) -> Result<u64, Error> {
+    let rows = placeholders(1, messages.len(), QUEUED_COLUMNS);
+    let sql = format!(
+        "INSERT INTO outbox (id, lane, destination, recipient, name, topic, subject, text, html, thread, about, event, \
+         due_at, created_at, place, state, attempts) VALUES {rows} ON CONFLICT (id) DO NOTHING"
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for (place, message) in messages {
+        let (destination, name) = match &message.to {
+            Destination::Mail { address, name } => (address, name.as_deref()),
+            Destination::Channel(name) => (name, None),
+        };
+        let about = serde_json::to_string(&message.about).unwrap_or_else(|_| "{}".to_owned());
+        query = query
+            .bind(message.id.as_str())
+            .bind(lane(&message.to))
+            .bind(plain(destination))
+            .bind(plain(&recipient(&message.to)))
+            .bind(name.map(plain))
+            .bind(message.topic.as_str())
+            .bind(plain(&message.subject))
+            .bind(plain(&message.text))
+            .bind(message.html.as_deref().map(plain))
+            .bind(message.thread.as_deref())
+            .bind(about)
+            .bind(message.event.to_string())
+            .bind(millis(now))
+            .bind(millis(now))
+            .bind(i64::try_from(*place).unwrap_or(i64::MAX))
+            .bind("queued")
+            .bind(0_i64);
+    }
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
+async fn record_sent(connection: &mut AnyConnection, ids: &[&String], now: Timestamp) -> Result<(), Error> {
+    let sql = format!(
+        "UPDATE outbox SET state = 'sent', holder = NULL, due_at = NULL, done_at = $1, reason = NULL, \
+         text = '', html = NULL, event = 'null' WHERE state <> 'sent' AND id IN {}",
+        placeholders(2, 1, ids.len())
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
+    for id in ids {
+        query = query.bind(id.as_str());
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// Text that every database takes: `PostgreSQL` has no letter NUL.
+fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
