@@ -19,6 +19,8 @@ pub mod schedule;
 pub mod seen;
 mod story;
 mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 
 pub use compose::{Composed, Setting, Texts};
