@@ -1,63 +1,23 @@
 //! The endpoints that activities may call: of the operator's configuration alone, never of a definition.
 
-use crate::engine::activity::endpoint_name;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue};
+pub use crate::endpoints::Error;
+use crate::endpoints::{Endpoint, Rules, Written, read};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use url::Url;
 
 /// The endpoints, by name.
 #[derive(Clone, Default)]
 pub struct Endpoints(Arc<BTreeMap<String, Endpoint>>);
 
-/// One endpoint, ready to be called.
-pub(super) struct Endpoint {
-    pub(super) url: Url,
-    /// What calls are signed with.
-    pub(super) secret: Vec<u8>,
-    pub(super) timeout: std::time::Duration,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) client: super::http::Caller,
-}
-
-/// Why the endpoints cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file cannot be read.
-    #[error("{file} cannot be read: {source}", file = file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no list of endpoints.
-    #[error("{file} is no list of endpoints: {message}", file = file.display())]
-    Malformed {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// An endpoint cannot be called.
-    #[error("endpoint {name}: {message}")]
-    Endpoint {
-        /// The endpoint.
-        name: String,
-        /// What is wrong and what to do.
-        message: String,
-    },
-}
+const RULES: Rules = Rules { what: "endpoint", signed: true, query: false, longest: super::PATIENCE };
 
 /// An endpoint, as the configuration has it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Written {
+struct Listed {
     name: String,
     url: String,
     secret: Option<String>,
@@ -75,17 +35,12 @@ impl Endpoints {
     /// # Errors
     /// What cannot be read or used.
     pub fn read(file: &Path) -> Result<Self, Error> {
-        let text = text_of(file)?;
-        let malformed = |message: String| Error::Malformed { file: file.to_owned(), message };
-        let written: Vec<Written> = serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        let folder = file.parent().unwrap_or(Path::new("."));
-        let mut endpoints = BTreeMap::new();
-        for endpoint in written {
-            let name = endpoint.name.clone();
-            if endpoints.insert(name.clone(), endpoint.ready(folder)?).is_some() {
-                return Err(malformed(format!("{name} is there twice")));
-            }
-        }
+        let endpoints = read(file, "endpoints", |listed: Listed, folder| {
+            let Listed { name, url, secret, secret_file, timeout, headers, ca, ca_file } = listed;
+            let written = Written { name, url, secret, secret_file, timeout, headers, ca, ca_file };
+            let endpoint = written.ready(folder, RULES)?;
+            Ok((endpoint.name.clone(), endpoint))
+        })?;
         Ok(Self(Arc::new(endpoints)))
     }
 
@@ -105,63 +60,6 @@ impl fmt::Debug for Endpoints {
         // Never the secrets.
         f.debug_tuple("Endpoints").field(&self.names()).finish()
     }
-}
-
-impl Written {
-    fn ready(self, folder: &Path) -> Result<Endpoint, Error> {
-        let wrong = |message: String| Error::Endpoint { name: self.name.clone(), message };
-        endpoint_name(&self.name).map_err(&wrong)?;
-        let url = Url::parse(&self.url).map_err(|error| wrong(format!("url: {error}")))?;
-        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-        if !matches!(url.scheme(), "https" | "http") || !url.has_host() || !plain || url.fragment().is_some() {
-            return Err(wrong("url: write https://host/path, without user, query and fragment".to_owned()));
-        }
-        let secret = match (&self.secret, &self.secret_file) {
-            (Some(secret), None) => secret.clone(),
-            (None, Some(file)) => text_of(&folder.join(file))?,
-            _ => return Err(wrong("give either secret or secretFile: every call is signed".to_owned())),
-        };
-        let secret = key(secret.trim()).map_err(&wrong)?;
-        let timeout = self.timeout.as_deref().unwrap_or("10s");
-        let timeout = timeout.parse::<jiff::SignedDuration>().ok().and_then(|span| span.try_into().ok());
-        let timeout = timeout.filter(|span: &std::time::Duration| !span.is_zero() && *span <= super::PATIENCE);
-        let timeout = timeout.ok_or_else(|| {
-            wrong(format!("timeout: write a duration such as 5s, {} s at most", super::PATIENCE.as_secs()))
-        })?;
-        let mut headers = Vec::new();
-        for (name, value) in &self.headers {
-            let name: HeaderName = name.parse().map_err(|_| wrong(format!("headers: {name} is no header")))?;
-            let value =
-                value.parse().map_err(|_| wrong(format!("headers: the value of {name} has control letters")))?;
-            headers.push((name, value));
-        }
-        let authority = match (&self.ca, &self.ca_file) {
-            (Some(ca), None) => Some(ca.clone()),
-            (None, Some(file)) => Some(text_of(&folder.join(file))?),
-            (None, None) => None,
-            (Some(_), Some(_)) => return Err(wrong("give either ca or caFile".to_owned())),
-        };
-        let client = super::http::caller(authority.as_deref()).map_err(wrong)?;
-        Ok(Endpoint { url, secret, timeout, headers, client })
-    }
-}
-
-fn text_of(file: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(file).map_err(|source| Error::File { file: file.to_owned(), source })
-}
-
-/// The key of a secret: `whsec_` and base64, as Standard Webhooks writes it, or the text as it is.
-fn key(secret: &str) -> Result<Vec<u8>, String> {
-    let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => {
-            STANDARD.decode(encoded).map_err(|error| format!("secret: behind whsec_ is no base64: {error}"))?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
-    if key.len() < 16 {
-        return Err(format!("secret: {} bytes are too few, write at least 16", key.len()));
-    }
-    Ok(key)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `Ready` of what people write: definitions, processes, identities, roles and calendars. What is wrong is found by pure functions; this
 //! writes it into the status, and only when it says something new.
 
+use super::notifications::delivering;
 use super::{BURST, Context, backoff, drive};
 use crate::api::{
-    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, ExecutionMode, Identity, Says,
-    WorkflowDefinition, set_condition,
+    ApprovalProcess, ApprovalProcessSpec, BusinessCalendar, BusinessRole, ExecutionMode, Identity, NotificationTopic,
+    Says, WorkflowDefinition, set_condition,
 };
 use crate::calendar::Calendar;
 use crate::change::{Candidate, select};
@@ -16,6 +17,7 @@ use crate::engine::graph::{
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
 use crate::gate::configuration;
+use crate::notify::topics;
 use crate::{collection, pending};
 use futures::Stream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -66,7 +68,7 @@ macro_rules! partial_status {
     })* };
 }
 
-partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, BusinessCalendar);
+partial_status!(WorkflowDefinition, ApprovalProcess, Identity, BusinessRole, BusinessCalendar, NotificationTopic);
 
 impl Checked for WorkflowDefinition {
     fn faults(&self, context: &Context) -> Vec<String> {
@@ -111,6 +113,23 @@ impl Checked for ApprovalProcess {
 impl Checked for BusinessCalendar {
     fn faults(&self, _: &Context) -> Vec<String> {
         Calendar::compile(&self.spec).err().unwrap_or_default()
+    }
+}
+
+impl Checked for NotificationTopic {
+    fn faults(&self, context: &Context) -> Vec<String> {
+        let mut faults = topics::faults(&self.name_any(), &self.spec);
+        if faults.is_empty() {
+            // Some faults show only when a message is written.
+            faults.extend(context.notifications.fault_of(self));
+        }
+        faults
+    }
+
+    fn describe(&mut self, context: &Context) {
+        let (name, generation) = (self.name_any(), self.metadata.generation);
+        let delivering = delivering::of(&context.notifications.health(), |aside| aside.topic == name);
+        set_condition(self.conditions(), delivering.says(), generation, context.clock.now());
     }
 }
 
@@ -282,6 +301,18 @@ pub async fn calendars(
 ) {
     let triggers = futures::stream::pending();
     keep("BusinessCalendar", context.directory.calendars.clone(), stream, triggers, context, stop).await;
+}
+
+/// Runs the controller of topics.
+pub async fn topics(
+    context: Arc<Context>,
+    stream: impl Stream<Item = watcher::Result<NotificationTopic>> + Send + 'static,
+    stop: &CancellationToken,
+) {
+    let notifications = &context.notifications;
+    let broken = notifications.fault_changes.bursts(BURST);
+    let triggers = futures::stream::select(broken, notifications.health_changes.bursts(Duration::ZERO));
+    keep("NotificationTopic", notifications.topic_objects.clone(), stream, triggers, context.clone(), stop).await;
 }
 
 /// Runs the controller of roles.

@@ -5,10 +5,14 @@
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
 mod built_in;
+mod compose;
 pub mod digest;
 mod guard;
+mod history;
 mod links;
 pub mod page;
+mod parameters;
+mod people;
 mod plural;
 pub mod reminder;
 mod render;
@@ -16,10 +20,16 @@ pub mod run;
 pub mod sample;
 pub mod schedule;
 pub mod seen;
+mod story;
 mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 
+pub use compose::{Composed, Setting, Texts};
+pub use history::{Asks, Event, Occurrence};
 pub use links::Links;
+pub use story::{Story, Subscriptions};
 pub use tasks::open_tasks;
 
 use crate::hex::hex;

@@ -75,6 +75,8 @@ pub struct Metrics {
     pub proof: Gauge,
     /// Seconds from seeing an unjudged signal to having persisted what it did.
     pub decision_seconds: Histogram,
+    /// What became of messages.
+    pub notifications: Words,
     /// What the gate answered.
     pub gate_answers: Words,
     /// Seconds that the gate took to answer.
@@ -93,6 +95,7 @@ impl Default for Metrics {
             live: Gauge::default(),
             proof: Gauge::default(),
             decision_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            notifications: Family::default(),
             gate_answers: Family::default(),
             gate_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
         };
@@ -120,6 +123,11 @@ impl Default for Metrics {
             "decision_seconds",
             "From seeing a signal to having persisted what it did",
             metrics.decision_seconds.clone(),
+        );
+        registry.register(
+            "notifications",
+            "Messages that were sent, put off to another attempt, set aside",
+            metrics.notifications.clone(),
         );
         registry.register("gate_answers", "What the gate answered", metrics.gate_answers.clone());
         registry.register("gate_seconds", "How long the gate took to answer", metrics.gate_seconds.clone());

@@ -95,7 +95,9 @@ fn every_signal_is_judged_once(play: &Play, plan: &Plan) -> Held {
     if reads && !ended_first {
         for signal in play.unjudged.iter().filter(|signal| !judged.contains_key(&signal.uid)) {
             let on_its_way = play.lag > 0 || signal.created_at >= play.now;
-            let unopened = plan.status.tasks.iter().any(|task| task.required == 0);
+            // Until it is known who decides; or until the time of such a step was over, in this very computation.
+            let mut before_and_after = play.status.tasks.iter().chain(&plan.status.tasks);
+            let unopened = before_and_after.any(|task| task.required == 0);
             let reopened = plan.verdicts.iter().any(|verdict| {
                 let spec = &play.sent[&verdict.signal.uid].spec;
                 verdict.reason.counted() && !spec.decision.is_vote()

@@ -19,6 +19,7 @@ mod rights;
 pub(super) mod signals;
 pub mod sweep;
 
+use super::notifications::may_tell;
 use super::{CONCURRENCY, Context, backoff, report};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
 use crate::diagram::{self, Drawing};
@@ -376,6 +377,12 @@ async fn move_on(live: &Live, key: &Key, instances: &Arc<Instances>) -> Result<T
             context.metrics.outcomes.get_or_create(&word(&outcome.to_string())).inc();
             tracing::info!(instance = key.1, namespace = key.0, %outcome, "completed");
         }
+    }
+    let tells = parsed.instance.spec.process_ref.is_some()
+        || gathered.graph_of(revision).is_some_and(|graph| may_tell(graph, context));
+    if tells {
+        let told = live::Parsed { instance: parsed.instance.clone(), status: plan.status.clone() };
+        context.notifications.tell(told, &context.clock);
     }
     instances.doings.recorded(key, gathered.performed());
     let uid = parsed.instance.uid().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Who is told what, compiled: what definitions, partitions and processes say about it (semantics.md 31). Whom that means at a
 //! moment is told by [`crate::notify`].
 
-use super::{Fault, Graph, GraphNode, fault, place_of};
+use super::{Fault, Graph, GraphNode, Rule, fault, place_of};
 use crate::api::{Notification, NotificationEvent, Part, Recipient, SupervisorOf};
 use crate::directory::Snapshot;
 use std::collections::BTreeSet;
@@ -203,6 +203,14 @@ impl Graph {
             _ => None,
         });
         listed("spec", &self.notifications).into_iter().chain(partitions).chain(nodes)
+    }
+
+    /// Whether anybody is told anything by it. Levels of escalation always tell whom they call in.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        let partition = |rule: &Rule| rule.notify.is_some() || rule.notify_user.is_some();
+        self.recipients().next().is_some()
+            || self.steps().any(|(_, step)| !step.escalations.is_empty() || step.partitions.iter().any(partition))
     }
 
     /// The topics that it names, each with the place of the name. One that does not exist is no fault: the built-in text is sent.
