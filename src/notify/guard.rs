@@ -2,10 +2,10 @@
 //!
 //! Fuel counts steps, but one step of a template can build a text twice as long as the one before, and the parser calls itself
 //! for some chains. So what can make values grow is not part of the language here: no joining of texts, no captured blocks, no
-//! lists of lists, no functions. Values are written one after the other instead, and the length of the whole is bounded.
+//! lists of lists, no copies of lists, no functions. Values are written one after the other instead, and the length of the whole is bounded.
 
 use minijinja::Error;
-use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Stmt};
+use minijinja::machinery::ast::{BinOpKind, CallArg, CompareOpKind, Expr, Stmt};
 use minijinja::machinery::{Span, Token, parse, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use std::collections::BTreeSet;
@@ -168,11 +168,10 @@ impl Look<'_> {
                 Ok(())
             }
             Expr::Const(_) => Ok(()),
-            Expr::Slice(slice) => {
-                self.expression(&slice.expr)?;
-                let bounds = [&slice.start, &slice.stop, &slice.step];
-                bounds.into_iter().flatten().try_for_each(|bound| self.expression(bound))
-            }
+            Expr::Slice(slice) => refuse(
+                slice.span(),
+                "a part of a list or text cannot be taken by [:] here; take truncate, or loop.index in a loop",
+            ),
             Expr::UnaryOp(operation) => self.expression(&operation.expr),
             Expr::BinOp(operation) => {
                 match operation.op {
@@ -188,6 +187,7 @@ impl Look<'_> {
                             "+ adds a number here, as in {{ loop.index + 1 }}; write texts one after the other: {{ a }}{{ b }}",
                         );
                     }
+                    BinOpKind::In => written_list(&operation.right)?,
                     _ => {}
                 }
                 self.expression(&operation.left)?;
@@ -195,7 +195,12 @@ impl Look<'_> {
             }
             Expr::Compare(compare) => {
                 self.expression(&compare.expr)?;
-                compare.ops.iter().try_for_each(|with| self.expression(&with.expr))
+                compare.ops.iter().try_for_each(|with| {
+                    if matches!(with.op, CompareOpKind::In | CompareOpKind::NotIn) {
+                        written_list(&with.expr)?;
+                    }
+                    self.expression(&with.expr)
+                })
             }
             Expr::IfExpr(choice) => {
                 self.expression(&choice.test_expr)?;
@@ -239,6 +244,14 @@ impl Look<'_> {
 /// Whether it is a number as it is written.
 fn is_number(expression: &Expr<'_>) -> bool {
     matches!(expression, Expr::Const(constant) if constant.value.is_number())
+}
+
+/// A value is looked for only in a list of the template's own: one step may not go through a thousand tasks.
+fn written_list(list: &Expr<'_>) -> Result<(), Refusal> {
+    if matches!(list, Expr::List(_) | Expr::Tuple(_)) {
+        return Ok(());
+    }
+    refuse(list.span(), "in takes a list that is written here, as in {% if event in [\"approved\", \"rejected\"] %}")
 }
 
 /// A list is of plain texts and numbers: one of lists could stand for more than a machine can hold.

@@ -23,7 +23,8 @@ const MAX_SUBJECT: usize = 200;
 /// The longest that a filter makes of several values, in characters.
 const MAX_JOINED: usize = 4096;
 
-const FILTERS: [&str; 14] = [
+/// The filters that there are.
+pub(super) const FILTERS: [&str; 14] = [
     "capitalize",
     "default",
     "first",
@@ -39,7 +40,8 @@ const FILTERS: [&str; 14] = [
     "truncate",
     "upper",
 ];
-const TESTS: [&str; 7] = ["defined", "divisibleby", "even", "none", "number", "odd", "undefined"];
+/// The tests that there are.
+pub(super) const TESTS: [&str; 7] = ["defined", "divisibleby", "even", "none", "number", "odd", "undefined"];
 
 /// What is wrong with a template.
 #[derive(Clone, Debug, Eq, PartialEq)]

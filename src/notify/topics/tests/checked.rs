@@ -1,6 +1,8 @@
 //! What is said of templates that cannot be used, and that none of them is a danger.
 
 use super::super::super::built_in;
+use super::super::super::render::{FILTERS, TESTS};
+use super::super::super::sample::parameter_names;
 use super::super::{Topics, faults};
 use super::{full, text, topic};
 use crate::api::NotificationTopicSpec;
@@ -34,6 +36,9 @@ fn r45_faults_have_a_place_a_line_a_column_and_a_fix() {
         ("{{ task.approvals|plural(single='a', other='b') }}", "single"),
         ("{{ task.step|plural(other='b') }}", "plural: check is not a number"),
         ("{{ 'a' ~ task.step }}", "write the values one after the other"),
+        ("{{ task.step in subjects }}", "text: line 1, column 17: in takes a list that is written here"),
+        ("{{ task.step not in instance.title }}", "in takes a list that is written here"),
+        ("{{ task.step[:3] }}", "a part of a list or text cannot be taken by [:] here"),
         ("{{ task.step + task.step }}", "+ adds a number here"),
     ];
     for (template, fault) in cases {
@@ -103,6 +108,8 @@ fn no_template_runs_long_or_takes_much() {
         listed,
         loops,
         "{{ 'x' * 100000000 }}".to_owned(),
+        "{% for t in tasks %}{% for u in tasks %}{% if tasks[:] == tasks[1:] %}{% endif %}{% endfor %}{% endfor %}".to_owned(),
+        "{% for t in tasks %}{% for u in tasks %}{% if 'x' in tasks %}{% endif %}{% endfor %}{% endfor %}".to_owned(),
         "{% set a %}{% for t in tasks %}x{% endfor %}{% endset %}".to_owned(),
         format!("{{% for t in tasks %}}{{% for u in tasks %}}{}{{% endfor %}}{{% endfor %}}", "x".repeat(240_000)),
         format!("{{{{ a{} }}}}", ".a".repeat(30_000)),
@@ -118,7 +125,7 @@ fn no_template_runs_long_or_takes_much() {
         format!("{{{{ '{}'|upper }}}}", "x".repeat(60_000)),
         "{% for x in tasks recursive %}{{ loop(tasks) }}{% endfor %}".to_owned(),
         "{{ tasks[0].openedAt|time('%1000000000Y') }}".to_owned(),
-        "{% for t in tasks %}{% for u in tasks %}{% for v in tasks %}{% for w in tasks %}{% if tasks[:] == tasks[:] and tasks|length and instance.title|upper|lower|capitalize|truncate(900) %}{% endif %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% for x in tasks %}{% for y in tasks %}{% for z in tasks %}{{ tasks }}{% endfor %}{% endfor %}{% endfor %}".to_owned(),
+        "{% for t in tasks %}{% for u in tasks %}{% for v in tasks %}{% for w in tasks %}{% if tasks == tasks and t == u and tasks|length and instance.title|upper|lower|capitalize|truncate(900) %}{% endif %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% for x in tasks %}{% for y in tasks %}{% for z in tasks %}{{ tasks }}{% endfor %}{% endfor %}{% endfor %}".to_owned(),
         "\n".repeat(65_000) + &"y".repeat(500) + "{{ nosuch }}",
     ];
     let mut parameters = full("task-digest");
@@ -164,5 +171,24 @@ fn a_thousand_tasks_fit_into_one_mail() {
             );
             assert!(given.fault.is_some_and(|fault| fault.contains("html: ") && fault.contains("2048 KiB")));
         }
+    }
+}
+
+#[test]
+fn the_documentation_tells_of_everything_that_templates_have() {
+    let page = include_str!("../../../../docs/notifications.md");
+    let (_, example) = page.split_once("```yaml\n").expect("an example");
+    let (example, _) = example.split_once("```").expect("its end");
+    let object: crate::api::NotificationTopic = serde_saphyr::from_str(example).expect("a NotificationTopic");
+    assert_eq!(faults("task-digest", &object.spec), Vec::<String>::new());
+    let given =
+        Topics::new([("task-digest", &object.spec)], "pl").render("task-digest", "", None, &full("task-digest"));
+    assert_eq!((given.subject.as_str(), given.fault), ("15 zadań", None));
+    assert!(given.text.ends_with("request-2\ni 12 innych\n"), "{}", given.text);
+    let words = FILTERS.iter().chain(&TESTS).chain(built_in::NAMES).copied();
+    let parameters = built_in::NAMES.iter().chain(&["own"]).flat_map(|topic| parameter_names(topic));
+    for word in words.chain(parameters) {
+        let told = page.contains(&format!("`{word}")) || page.contains(&format!("`is {word}"));
+        assert!(told, "docs/notifications.md does not tell of {word}");
     }
 }
