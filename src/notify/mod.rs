@@ -6,6 +6,7 @@
 
 mod built_in;
 mod compose;
+pub mod digest;
 mod guard;
 mod history;
 mod links;
@@ -13,7 +14,9 @@ pub mod page;
 mod parameters;
 mod people;
 mod plural;
+pub mod reminder;
 mod render;
+pub mod run;
 pub mod sample;
 pub mod schedule;
 pub mod seen;

@@ -83,9 +83,9 @@ pub fn step(
 ) -> Step {
     match handled {
         None if generation <= 1 => Step::Begin(created_at),
-        Some(handled) if handled.schedule == schedule.text => match schedule.due(handled.until, now) {
-            Some(due) => Step::Run(due),
-            None => Step::Wait(schedule.next(handled.until)),
+        Some(handled) if handled.schedule == schedule.text => match schedule.next(handled.until) {
+            Some(first) if first <= now => Step::Run(schedule.newest_since(first, now)),
+            next => Step::Wait(next),
         },
         _ => Step::Begin(now),
     }
@@ -148,17 +148,19 @@ impl Schedule {
     /// The run that is due: the newest in (`handled_until`, `now`].
     #[must_use]
     pub fn due(&self, handled_until: Timestamp, now: Timestamp) -> Option<Due> {
-        let mut at = self.next(handled_until).filter(|at| *at <= now)?;
-        let mut missed = 0;
-        while let Some(later) = self.next(at).filter(|later| *later <= now) {
-            missed += 1;
-            at = later;
-            if missed == COUNTED {
-                at = self.newest(at, now);
-                break;
+        self.next(handled_until).filter(|first| *first <= now).map(|first| self.newest_since(first, now))
+    }
+
+    /// The newest run up to now, when `first` is one of those.
+    fn newest_since(&self, first: Timestamp, now: Timestamp) -> Due {
+        let mut due = Due { at: first, missed: 0 };
+        while let Some(later) = self.next(due.at).filter(|later| *later <= now) {
+            due = Due { at: later, missed: due.missed + 1 };
+            if due.missed == COUNTED {
+                return Due { at: self.newest(later, now), ..due };
             }
         }
-        Some(Due { at, missed })
+        due
     }
 
     /// The newest run up to now, at least `known`. Searched for from now backwards, in ever longer strides: years of missed runs
