@@ -288,6 +288,8 @@ pub async fn run(
             readiness::roles(context.clone(), people.roles, &stop),
             readiness::calendars(context.clone(), people.calendars, &stop),
             readiness::topics(context.clone(), told.topics, &stop),
+            notifications::schedules::digests(context.clone(), told.digests, &stop),
+            notifications::schedules::reminders(context.clone(), told.reminders, &stop),
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),

@@ -110,7 +110,13 @@ impl Run<'_> {
             }
             let actor = Actor { username, ..Actor::default() };
             let title = self.title(stock, &actor, &BTreeSet::new()).ok()?;
-            let level = stock.everybody().find(|asked| asked.label == title.through).map_or(0, |asked| asked.level);
+            // Whoever has taken a task over was asked by somebody, not by a level of escalation.
+            let taken_over = title
+                .on_behalf_of
+                .iter()
+                .any(|principal| stock.handovers.contains_key(&self.facts.directory.person(principal)));
+            let through = stock.everybody().find(|asked| asked.label == title.through && !taken_over);
+            let level = through.map_or(0, |asked| asked.level);
             Some(Invited { person, username: actor.username, on_behalf_of: title.on_behalf_of, level })
         });
         let people = invited.collect();

@@ -103,11 +103,12 @@ impl<'a> Run<'a> {
     /// The mails, each written when it is asked for. Templates that could not be used are told in `faults`: the first few.
     pub fn messages<'r>(
         &'r self,
-        faults: &'r mut BTreeSet<String>,
+        faults: &'r mut BTreeSet<(String, String)>,
     ) -> impl Iterator<Item = Message> + Send + use<'r, 'a> {
         self.mails.iter().map(move |mail| {
             let (message, fault) = mail.write(&self.occasion);
-            faults.extend(fault.filter(|_| faults.len() < FAULTS));
+            let fault = fault.filter(|_| faults.len() < FAULTS);
+            faults.extend(fault.map(|fault| (message.topic.clone(), fault)));
             message
         })
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 /// Where the operator keeps what is to be sent, where it sends it, and how it says who it is.
 #[derive(Args, Clone, Debug)]
+#[group(id = "notifications")]
 pub struct Arguments {
     /// Where what is to be sent and what was sent is kept: `sqlite:FILE`, or `postgres://user:password@host/database`.
     #[arg(long, env = "QUORATE_STORE_URL", default_value = "sqlite:quorate.db", hide_env_values = true)]

@@ -3,6 +3,7 @@
 use super::people;
 use super::play::Play;
 use super::story::{MARKER, alike, person};
+use super::telling;
 use proptest::prelude::*;
 use quorate::api::{CountedDecision, Decision, Outcome, StepVisit, WorkflowInstanceStatus, seconds};
 use quorate::engine::graph::{Graph, GraphNode, Required, Step};
@@ -26,6 +27,7 @@ pub fn hold(play: &Play, plan: &Plan) -> Held {
     approved_by_enough(play, &plan.status)?;
     no_approval_after_a_rejection(play, plan)?;
     nothing_confidential_is_told(plan)?;
+    telling::hold(play, plan)?;
     wakes_in_time(play, plan)
 }
 

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod open;
 pub mod queue;
 pub mod recover;
+pub mod schedules;
 pub mod telling;
 
 use super::instances::live::Parsed;

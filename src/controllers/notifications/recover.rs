@@ -1,7 +1,7 @@
 //! What a crash could have lost: instances that ended shortly before it, and of which nobody was told yet. Instances that are
 //! under way are looked at anyway, since every start reads them all.
 
-use super::Notifications;
+use super::{Notifications, schedules};
 use crate::controllers::instances::live::{Live, Parsed};
 use crate::controllers::{Context, backoff, report};
 use crate::store::Store;
@@ -26,9 +26,6 @@ const MARGIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// How often the mark is moved on.
 const EVERY: Duration = Duration::from_secs(10);
-
-/// How long what was sent is kept, and the marks of instances that are gone.
-const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Since when this store has been kept. What happened before was told by whoever kept another one, or by nobody: it is not told
 /// again. A minute is allowed for clocks that differ.
@@ -89,7 +86,7 @@ async fn each_finished(context: &Context, mut each: impl FnMut(Parsed)) -> Resul
     }
 }
 
-/// Forgets what was told of instances that are gone, and what was sent long ago, again and again, for ever.
+/// Forgets what was told of instances, and the schedules of objects, that are gone; again and again, for ever.
 pub async fn sweep(notifications: &Notifications, context: &Context) {
     let store = notifications.store().await;
     loop {
@@ -118,7 +115,7 @@ async fn forget_gone(store: &Store, context: &Context) -> Result<(), Box<dyn std
     for instance in marked.iter().filter(|instance| !there.contains(*instance)) {
         store.forget(instance, now).await?;
     }
-    store.prune(RETENTION, now).await?;
+    schedules::forget_gone(store, &context.notifications).await?;
     Ok(())
 }
 

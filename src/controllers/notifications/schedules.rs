@@ -4,12 +4,13 @@ use super::{Notifications, delivering, open};
 use crate::api::{Digest, Reminder, Says, ScheduledStatus, set_condition};
 use crate::controllers::{Context, backoff, drive};
 use crate::directory::Snapshot;
+use crate::notify::OpenTask;
 use crate::notify::digest::digest;
 use crate::notify::reminder::reminder;
 use crate::notify::run::{Occasion, Run};
 use crate::notify::schedule::{Due, Handled, Schedule, Step, faults, step};
 use crate::notify::seen::Seen;
-use crate::notify::{OpenTask, Topics};
+use crate::notify::topics::Topics;
 use crate::store::schedules::ScheduleState;
 use crate::store::{self, Store};
 use futures::Stream;
@@ -231,8 +232,7 @@ async fn carry_out<K: Scheduled>(
     let run = object.run(occasion, &known.seen);
     let mut broken = BTreeSet::new();
     let uid = object.uid().unwrap_or_default();
-    let queued =
-        store.finish_run(&uid, &known.handled, due.at, &run.seen, run.messages(&mut broken), now).await?;
+    let queued = store.finish_run(&uid, &known.handled, due.at, &run.seen, run.messages(&mut broken), now).await?;
     context.notifications.broken(broken);
     let Some(queued) = queued else { return Ok(()) };
     let (kind, name) = (K::kind(&()), object.name_any());
@@ -251,7 +251,9 @@ fn describe<K: Scheduled>(fresh: &mut K, object: &K, next: Option<Timestamp>, co
     let topics = context.notifications.topics();
     let unknown = object.topics().into_iter().filter(|(_, topic)| !topics.is_known(topic));
     let remarks = unknown.map(|(field, topic)| {
-        format!("; warning: {field}: there is no NotificationTopic {topic}, and none is built in; the built-in text is sent")
+        format!(
+            "; warning: {field}: there is no NotificationTopic {topic}, and none is built in; the built-in text is sent"
+        )
     });
     let remarks: String = remarks.collect();
     let status = fresh.status_mut();
