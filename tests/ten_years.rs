@@ -84,8 +84,8 @@ fn moment_of(shown: DateTime, zone: &TimeZone) -> Timestamp {
     let about = under(Offset::UTC);
     let before = zone.to_offset(about.checked_sub(36.hours()).expect("a moment"));
     let after = zone.to_offset(about.checked_add(36.hours()).expect("a moment"));
-    let shows = [before, after].map(under).into_iter().filter(|moment| zone.to_datetime(*moment) == shown);
-    shows.min().unwrap_or_else(|| under(before))
+    let fitting = [before, after].map(under).into_iter().filter(|moment| zone.to_datetime(*moment) == shown);
+    fitting.min().unwrap_or_else(|| under(before))
 }
 
 /// A stretch of time in which the operator is up, and its clock wrong by so much.
@@ -116,7 +116,7 @@ fn stretches(chance: &mut Chance, from: Timestamp, to: Timestamp) -> Vec<Stretch
         match chance.below(3) {
             0 => skew = SignedDuration::from_hours(hours[usize::try_from(chance.below(8)).expect("a place")]),
             1 => {
-                moment = moment.checked_add(SignedDuration::from_secs(60 + chance.below(3600 * 24))).expect("a moment")
+                moment = moment.checked_add(SignedDuration::from_secs(60 + chance.below(3600 * 24))).expect("a moment");
             }
             _ => moment = moment.checked_add(SignedDuration::from_secs(chance.below(86_400 * 30))).expect("a moment"),
         }
@@ -278,7 +278,6 @@ fn topics() -> Topics {
             text: text.to_owned(),
             html: None,
         }],
-        ..NotificationTopicSpec::default()
     };
     let list = "{% for task in tasks %}{{ task.instance }} {% endfor %}";
     let digest = topic(&format!("{list}{{{{ newCount }}}}/{{{{ totalCount }}}}"));
@@ -330,8 +329,9 @@ impl Oracle {
             let mut own: Vec<_> =
                 tasks.iter().filter(|task| task.people.iter().any(|asked| asked.username == person)).collect();
             own.sort_by_key(|task| task.opened_at);
-            let names =
-                |tasks: &[&OpenTask]| -> String { tasks.iter().map(|task| format!("{} ", task.title.text)).collect() };
+            let names = |tasks: &[&OpenTask]| -> String {
+                tasks.iter().flat_map(|task| [task.title.text.as_str(), " "]).collect()
+            };
             match kind {
                 Kind::Digest(_) => {
                     let told = self.told.entry(person).or_default();
