@@ -267,8 +267,9 @@ fn describe<K: Scheduled>(fresh: &mut K, object: &K, next: Option<Timestamp>, co
     set_condition(&mut status.conditions, says, generation, now);
     let health = context.notifications.health();
     let uid = object.uid();
-    let delivering = delivering::of(&health, |aside| aside.about.uid == uid);
-    set_condition(&mut status.conditions, delivering.says(), generation, now);
+    if let Some(delivering) = delivering::of(&health, |aside| aside.about.uid == uid) {
+        set_condition(&mut status.conditions, delivering.says(), generation, now);
+    }
 }
 
 fn reference<K: Scheduled>(object: &K) -> ObjectReference {

@@ -77,7 +77,8 @@ async fn tell(
     let Some(standing) = Standing::of(parsed.clone(), context).await? else { return Ok(()) };
     let standing = Arc::new(standing);
     let (one, shared) = (standing.clone(), context.clone());
-    let happened = tokio::task::spawn_blocking(move || story(&one, &shared, |told| told.occurrences())).await?;
+    let all = move || story(&one, &shared, |told: &Story<'_>| told.occurrences());
+    let happened = tokio::task::spawn_blocking(all).await?;
     let ids: Vec<String> = happened.iter().map(|occurrence| occurrence.id.clone()).collect();
     let uid = parsed.instance.meta().uid.clone().unwrap_or_default();
     let ended = parsed.status.outcome.is_some();
