@@ -28,7 +28,7 @@ demo: build-testbed ## Watch a request being approved; CONTEXT=name uses that cl
 endif
 
 .PHONY: up
-up: build-testbed ## Run a control plane and the operator until Ctrl-C; VALUES=file adds values of the chart
+up: build-testbed ## Run a control plane and the operator until Ctrl-C; VALUES=file adds values of the chart, SMTP_URL=smtp://host:port is where mail goes
 	@exec $(testbed) up $(if $(call given,VALUES),--values '$(call given,VALUES)')
 
 .PHONY: cluster

@@ -61,6 +61,15 @@ fn r18_titles_that_mean_harm() {
 }
 
 #[test]
+fn r15_who_is_told_is_drawn() {
+    let tell =
+        json!({"name": "tell", "notify": {"to": [{"person": "Managers"}, {"role": "owners"}, {"channel": "ops"}]}});
+    let check = json!({"name": "check", "approval": {"approvers": [{"user": "mary"}]}});
+    let drawing = Drawing::of(&graph(&json!({"nodes": [check, tell]})), None);
+    assert!(mermaid(&drawing).contains("tells the managers, role owners, channel ops"), "{}", mermaid(&drawing));
+}
+
+#[test]
 fn r18_every_node_is_drawn() {
     let drawing = large(40);
     let (text, picture) = (mermaid(&drawing), svg(&drawing));

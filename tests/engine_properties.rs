@@ -26,6 +26,8 @@ mod play;
 mod rules;
 #[path = "properties/story.rs"]
 mod story;
+#[path = "properties/telling.rs"]
+mod telling;
 
 use definitions::any_definition;
 use made_up::directory;

@@ -88,6 +88,7 @@ scenarios! {
     r16_no_operation
     r16_rejected_after_the_operation
     r16_rejected_before_the_operation
+    r16_escalation_is_told
     r17_conditions_finish_on_their_definition
     r17_definition_comes_later
     r17_definition_edited_while_running
@@ -102,6 +103,8 @@ scenarios! {
     r19_input_missing_role
     r19_input_missing_subject
     r19_neither_or_both
+    r19_notifications
+    r19_notified_roles
     r19_outputs
     r19_quorum_of_a_group
     r19_quorum_of_a_role_with_groups
@@ -233,6 +236,9 @@ scenarios! {
     rule26_object_gone
     rule28_barred_approver
     rule28_who_sees_what
+    r52_who_is_told_what
+    r52_substitutes_are_asked
+    r52_restart_and_return
 }
 
 #[test]

@@ -211,6 +211,10 @@ pub struct PlannedProcess {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub subjects: Vec<String>,
+    /// Where those of them are told who have no Identity, by mail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub subject_emails: Vec<String>,
     /// Whether each of them has an instance of their own.
     #[serde(default, skip_serializing_if = "super::common::is_default")]
     pub instance_per: InstancePer,

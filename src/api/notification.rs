@@ -4,13 +4,16 @@ use super::SupervisorOf;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::fmt;
 
 /// Who is told what when something happens.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = on_may_be_true)]
 pub struct Notification {
     /// The event.
+    #[serde(alias = "true")]
     #[schemars(schema_with = "event_schema")]
     pub on: NotificationEvent,
     /// Who is told.
@@ -142,10 +145,37 @@ pub struct TopicRef {
     pub topic: Option<String>,
 }
 
+/// kubectl, and whatever else reads YAML as version 1.1 has it, makes the word true of a bare `on`, also of a key. So both are
+/// taken, one of them.
+fn on_may_be_true(schema: &mut Schema) {
+    let Some(on) = schema.pointer("/properties/on").cloned() else { return };
+    let mut written = on;
+    written["description"] = json!("What YAML makes of a bare on: the same as on.");
+    if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+        properties.insert("true".to_owned(), written);
+    }
+    schema.insert("required".to_owned(), json!(["to"]));
+    schema.insert("oneOf".to_owned(), json!([{"required": ["on"]}, {"required": ["true"]}]));
+}
+
 fn event_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "enum": ["assigned", "opened", "partitionOpened", "approved", "rejected", "expired", "superseded", "escalated", "decision", "executed", "completed", "failed"],
         "description": "The event: assigned (somebody may decide now), opened (or partitionOpened), approved, rejected, expired, superseded (what becomes of a partition), escalated, decision (one counted), executed (the operation was carried out), completed (it ended, whatever the outcome), failed."
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Notification, NotificationEvent};
+    use serde_json::{from_value, json};
+
+    #[test]
+    fn what_yaml_makes_of_on_is_understood() {
+        for key in ["on", "true"] {
+            let read = from_value::<Notification>(json!({key: "completed", "to": [{"person": "Initiator"}]}));
+            assert_eq!(read.expect(key).on, NotificationEvent::Completed);
+        }
+    }
 }

@@ -37,11 +37,8 @@ impl Calendar {
     /// Every fault, each beginning with the field where it is, e.g. `spec.hours.to: …`.
     pub fn compile(spec: &BusinessCalendarSpec) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
-        let zone = TimeZoneDatabase::bundled().get(&spec.time_zone).unwrap_or_else(|_| {
-            faults.push(format!(
-                "spec.timeZone: there is no time zone {}; name one of the IANA database, such as Europe/Prague",
-                spec.time_zone
-            ));
+        let zone = zone(&spec.time_zone).unwrap_or_else(|fault| {
+            faults.push(fault);
             TimeZone::UTC
         });
         if spec.workdays.is_empty() {
@@ -121,6 +118,16 @@ impl Calendar {
     fn works_on(&self, date: Date) -> bool {
         self.workdays.contains(&weekday(date)) && !self.holidays.contains(&date)
     }
+}
+
+/// The time zone of that name, as the field `spec.timeZone` of a calendar or a schedule gives it.
+///
+/// # Errors
+/// There is none: what to write instead.
+pub fn zone(name: &str) -> Result<TimeZone, String> {
+    TimeZoneDatabase::bundled().get(name).map_err(|_| {
+        format!("spec.timeZone: there is no time zone {name}; name one of the IANA database, such as Europe/Prague")
+    })
 }
 
 fn compile_hours(hours: &WorkingHours, faults: &mut Vec<String>) -> (Time, Option<Time>) {

@@ -178,10 +178,12 @@ fn conditions_hold(gate: &GateEvent, input: &Value) -> Result<bool, String> {
 }
 
 fn plan(candidate: &Candidate<'_>, input: &Value) -> Result<PlannedProcess, String> {
-    let About { subjects, role, superior_role, sub_role, exclude_approvers } =
+    let About { subjects, subject_emails, role, superior_role, sub_role, exclude_approvers } =
         about::about(candidate.spec, &SCOPE, input)?;
     let subjects = subjects.unwrap_or_default();
-    for (field, people) in [("subjects", &subjects), ("excludeApprovers", &exclude_approvers)] {
+    for (field, people) in
+        [("subjects", &subjects), ("subjectEmail", &subject_emails), ("excludeApprovers", &exclude_approvers)]
+    {
         if people.len() > SUBJECTS {
             return Err(format!("spec.{field} yields {} people, at most {SUBJECTS} are allowed", people.len()));
         }
@@ -191,6 +193,7 @@ fn plan(candidate: &Candidate<'_>, input: &Value) -> Result<PlannedProcess, Stri
         name: candidate.name.to_owned(),
         workflow: workflow.ok_or("spec.workflowRef is missing")?,
         subjects,
+        subject_emails,
         instance_per: candidate.spec.instance_per,
         role,
         superior_role,

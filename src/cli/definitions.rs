@@ -1,11 +1,12 @@
 //! `quorate check` and `quorate diagram`: look at definitions in files, without a cluster. What is wrong with one is found by
-//! [`crate::engine`], and drawn by [`crate::diagram`].
+//! [`crate::engine`], and drawn by [`crate::diagram`]; what is wrong with topics and schedules of mails, by [`crate::notify`].
 
 use super::files::{text, yaml_files};
+use super::notifications;
 use crate::api::{WorkflowDefinitionSpec, WorkflowInstance};
 use crate::diagram::{self, Drawing};
 use crate::engine::graph::{Graph, compile, warnings};
-use crate::scenario::{self, NamedFile};
+use crate::scenario::{self, Finding, NamedFile};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 /// The arguments of `quorate check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Check {
-    /// Manifests with `WorkflowDefinitions`, and folders of them; other kinds are passed over.
+    /// Manifests with `WorkflowDefinitions`, `NotificationTopics`, Digests and Reminders, and folders of them; other kinds are
+    /// passed over.
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
 }
@@ -43,7 +45,14 @@ pub enum Format {
     Mermaid,
 }
 
-/// Checks every definition: a line for each, and what is wrong with it.
+/// What was found in one object.
+pub(super) struct Checked {
+    pub(super) name: String,
+    pub(super) warnings: Vec<String>,
+    pub(super) faults: Vec<String>,
+}
+
+/// Checks every object of those kinds: a line for each, and what is wrong with it.
 ///
 /// # Errors
 /// When a file cannot be read, or `out` not be written to.
@@ -52,27 +61,34 @@ pub fn check(arguments: &Check, out: &mut impl Write) -> io::Result<ExitCode> {
     let mut any = false;
     for path in &arguments.paths {
         for file in yaml_files(path).map_err(io::Error::other)? {
-            for (name, spec) in definitions(&file)? {
+            let named = named(&file)?;
+            let definitions = scenario::definitions(&named).map_err(unreadable)?;
+            let definitions = definitions.into_iter().map(|(name, spec)| definition(name, &spec));
+            for checked in definitions.chain(notifications::checked(&named).map_err(unreadable)?) {
                 any = true;
-                match compile(&spec) {
-                    Ok(graph) => {
-                        writeln!(out, "ok    {}  {name}", file.display())?;
-                        for warning in warnings(&graph) {
-                            writeln!(out, "      warning: {warning}")?;
-                        }
-                    }
-                    Err(faults) => {
-                        code = ExitCode::FAILURE;
-                        writeln!(out, "FAIL  {}  {name}", file.display())?;
-                        for fault in faults {
-                            writeln!(out, "      {fault}")?;
-                        }
-                    }
+                let Checked { name, warnings, faults } = checked;
+                let mark = if faults.is_empty() { "ok   " } else { "FAIL " };
+                writeln!(out, "{mark} {}  {name}", file.display())?;
+                for warning in warnings {
+                    writeln!(out, "      warning: {warning}")?;
+                }
+                for fault in faults {
+                    code = ExitCode::FAILURE;
+                    writeln!(out, "      {fault}")?;
                 }
             }
         }
     }
-    if any { Ok(code) } else { Err(io::Error::other("there is no WorkflowDefinition in these files")) }
+    let nothing = "there is no WorkflowDefinition, NotificationTopic, Digest or Reminder in these files";
+    if any { Ok(code) } else { Err(io::Error::other(nothing)) }
+}
+
+fn definition(name: String, spec: &WorkflowDefinitionSpec) -> Checked {
+    let (warnings, faults) = match compile(spec) {
+        Ok(graph) => (warnings(&graph), Vec::new()),
+        Err(faults) => (Vec::new(), faults.iter().map(ToString::to_string).collect()),
+    };
+    Checked { name, warnings, faults }
 }
 
 /// Draws one definition, or an instance that runs on it.
@@ -113,8 +129,16 @@ fn the_instance(path: &Path) -> io::Result<WorkflowInstance> {
 }
 
 fn definitions(file: &Path) -> io::Result<Vec<(String, WorkflowDefinitionSpec)>> {
-    let named = NamedFile { name: file.display().to_string(), text: text(file).map_err(io::Error::other)? };
-    scenario::definitions(&named).map_err(|finding| io::Error::other(finding.to_string()))
+    scenario::definitions(&named(file)?).map_err(unreadable)
+}
+
+fn named(file: &Path) -> io::Result<NamedFile> {
+    Ok(NamedFile { name: file.display().to_string(), text: text(file).map_err(io::Error::other)? })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
+fn unreadable(finding: Finding) -> io::Error {
+    io::Error::other(finding.to_string())
 }
 
 #[cfg(test)]
@@ -154,6 +178,38 @@ mod tests {
         assert!(said.as_ref().is_err_and(|why| why.contains("nxt")), "{said:?}");
         let (said, _) = checked(&[&example("four-people/policy/people.yaml")]);
         assert!(said.is_err(), "files without definitions are no success");
+    }
+
+    #[test]
+    fn r45_topics_and_schedules_are_checked_offline() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("mail.yaml");
+        let text = "apiVersion: quorate.dev/v1alpha1\nkind: NotificationTopic\nmetadata: {name: task-digest}\nspec:\n  templates:\n  - {locale: en, subject: Tasks, text: \"{{ totalCount }}\"}\n---\napiVersion: quorate.dev/v1alpha1\nkind: Digest\nmetadata: {name: daily}\nspec: {schedule: 0 7 * * 1-5, timeZone: Europe/Prague}\n---\napiVersion: quorate.dev/v1alpha1\nkind: Reminder\nmetadata: {name: weekly}\nspec: {schedule: 0 7 * * 1, minDaysOpen: 7, maxDaysOpen: 13}\n";
+        fs::write(&file, text).expect("a file");
+        let (said, output) = checked(&[&file]);
+        assert_eq!(said, Ok(true), "{output}");
+        for name in ["NotificationTopic task-digest", "Digest daily", "Reminder weekly"] {
+            assert!(output.contains(&format!("ok    {}  {name}\n", file.display())), "{output}");
+        }
+        for (right, wrong, fault) in [
+            (
+                "{{ totalCount }}",
+                "{{ total }}",
+                "spec.templates[0] (en): text: line 1, column 4: there is no parameter total",
+            ),
+            ("locale: en", "locale: e", "spec.templates[0] (e): locale: \"e\" is no language tag"),
+            ("1-5", "1-9", "spec.schedule: "),
+            ("Europe/Prague", "Europe/Nowhere", "spec.timeZone: "),
+            ("maxDaysOpen: 13", "maxDaysOpen: 6", "spec.maxDaysOpen: 6 is less than spec.minDaysOpen, 7"),
+        ] {
+            fs::write(&file, text.replace(right, wrong)).expect("a file");
+            let (said, output) = checked(&[&file]);
+            assert_eq!(said, Ok(false), "{output}");
+            assert!(output.contains(fault), "{fault}: {output}");
+        }
+        fs::write(&file, text.replace("subject", "sbject")).expect("a file");
+        let (said, _) = checked(&[&file]);
+        assert!(said.as_ref().is_err_and(|why| why.contains("subject is missing")), "{said:?}");
     }
 
     #[test]

@@ -3,5 +3,6 @@
 
 pub mod definitions;
 mod files;
+mod notifications;
 pub mod test;
 pub mod why;

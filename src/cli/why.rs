@@ -74,6 +74,7 @@ pub async fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let explanation = explain(
         &Facts {
             instance: Instance {
+                namespace: &arguments.namespace,
                 name: &name,
                 uid: &uid,
                 generation: instance.metadata.generation,

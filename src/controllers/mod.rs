@@ -22,6 +22,7 @@ pub mod directory;
 pub mod gate;
 pub mod instances;
 pub mod kinds;
+pub mod notifications;
 pub mod pending;
 pub mod readiness;
 pub mod revisions;
@@ -41,12 +42,14 @@ use collections::Collections;
 use directory::Directory;
 use futures::channel::mpsc;
 use futures::stream::{self, Stream, StreamExt};
+use instances::live::Live;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kinds::Kinds;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use notifications::Notifications;
 use revisions::Revisions;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -73,6 +76,8 @@ pub struct Options {
     pub endpoints: Endpoints,
     /// The most objects that one collection may have.
     pub collection_limit: usize,
+    /// Who is told what, where, and as whom.
+    pub notifications: notifications::Settings,
 }
 
 /// Why an operator cannot run.
@@ -81,13 +86,17 @@ pub enum Error {
     /// The proof cannot be set up.
     #[error(transparent)]
     Proof(#[from] crate::proof::Error),
+    /// The settings of mail cannot be used.
+    #[error(transparent)]
+    Mail(#[from] crate::delivery::settings::Error),
     /// The gate cannot be served.
     #[error(transparent)]
     Gate(#[from] gates::server::Error),
 }
 
-/// Definitions, processes, identities, roles, delegations, calendars, certificate requests, change requests, instances, signals.
-const WATCHES: usize = 10;
+/// Definitions, processes, identities, roles, delegations, calendars, topics, digests, reminders, certificate requests, change
+/// requests, instances, signals.
+const WATCHES: usize = 13;
 
 /// What every controller shares.
 pub struct Context {
@@ -129,6 +138,10 @@ pub struct Context {
     pub held: Mutex<HashMap<String, String>>,
     /// The same for objects of other kinds.
     pub held_objects: Mutex<HashMap<String, String>>,
+    /// What people are told.
+    pub notifications: Notifications,
+    /// The unfinished instances.
+    pub live: Store<Live>,
     /// The kinds that processes name.
     pub kinds: Arc<Kinds>,
     /// What is wrong with collections.
@@ -190,6 +203,7 @@ pub async fn run(
     readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let mail = options.notifications.mail.clone().ready()?;
     let clock = Arc::new(Clock::default());
     let prover = Prover::new(
         client.clone(),
@@ -218,7 +232,9 @@ pub async fn run(
         observe_compact::<ChangeRequest>(&client, &Changes::default(), &synced, |_| false, store::compact);
     let (change_wakes, changes_woken) = mpsc::unbounded();
     let (directory, people) = Directory::observe(&client, &synced);
+    let (notifications, told) = Notifications::observe(&client, &synced, &options.notifications.locale);
     let (kinds, touched) = Kinds::new(client.clone());
+    let (live, live_writer) = kube::runtime::reflector::store();
     let context = Arc::new(Context {
         events: Events::start(client.clone(), metrics.clone()),
         activities: Activities::new(
@@ -233,6 +249,8 @@ pub async fn run(
         running_changes: Changes::default(),
         held: Mutex::default(),
         held_objects: Mutex::default(),
+        notifications,
+        live,
         kinds: Arc::new(kinds),
         collections: Collections::default(),
         gate,
@@ -255,7 +273,7 @@ pub async fn run(
     let objects = futures::stream::select(objects, touched);
     let (change_stream, held) = changes::tell_instances(change_stream);
     let objects = futures::stream::select(objects, held);
-    let (instances, instance_loop) = instances::run(context.clone(), objects, &stop);
+    let (instances, instance_loop) = instances::run(context.clone(), live_writer, objects, &stop);
     let serving = async {
         if let Some(listening) = listening {
             listening.serve(context.clone(), stop.clone()).await;
@@ -269,11 +287,15 @@ pub async fn run(
             readiness::identities(context.clone(), people.identities, &stop),
             readiness::roles(context.clone(), people.roles, &stop),
             readiness::calendars(context.clone(), people.calendars, &stop),
+            readiness::topics(context.clone(), told.topics, &stop),
+            notifications::schedules::digests(context.clone(), told.digests, &stop),
+            notifications::schedules::reminders(context.clone(), told.reminders, &stop),
             delegations::run(context.clone(), people.delegations, &stop),
             pending::run(context.clone(), request_stream, &stop),
             kinds::run(context.clone(), &stop),
             collections::run(context.clone(), &stop),
             changes::run(context.clone(), change_stream, changes_woken, &stop),
+            notifications::run(&context, mail, &stop),
             instance_loop,
         );
     };

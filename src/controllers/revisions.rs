@@ -1,6 +1,6 @@
 //! The snapshots that instances run on: `ControllerRevisions` in the operator's namespace, named by their content.
 
-use crate::engine::graph::{Fault, Graph, compile};
+use crate::engine::graph::{Fault, Graph};
 use crate::engine::revision::{Content, Unusable};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -99,7 +99,7 @@ impl Revisions {
     }
 
     fn keep(&self, name: &str, content: Content) -> Arc<Revision> {
-        let revision = Arc::new(Revision { graph: compile(&content.workflow).map(Arc::new), content });
+        let revision = Arc::new(Revision { graph: content.compile().map(Arc::new), content });
         let mut known = self.known();
         // Every workflow that an instance brings along has a snapshot of its own: what was not asked for lately is read again.
         if known.len() >= KEPT {

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(bucket.room(start), 1);
         bucket.take(1);
         assert_eq!(bucket.room(start + Duration::from_millis(1900)), 0);
-        assert_eq!(bucket.room(start + Duration::from_millis(2000)), 1);
+        assert_eq!(bucket.room(start + Duration::from_secs(2)), 1);
     }
 
     #[test]

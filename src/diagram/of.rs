@@ -2,7 +2,7 @@
 
 use super::{Drawing, Edge, Node, Shape, State};
 use crate::api::{Outcome, StepVisit, Task, TaskState, WorkflowInstanceStatus};
-use crate::engine::graph::{DEFAULT_PARTITION, Graph, GraphNode, Required, Rule, Step, built_in_end};
+use crate::engine::graph::{DEFAULT_PARTITION, Graph, GraphNode, Required, Rule, Step, To, built_in_end};
 use crate::engine::source::Source;
 use std::collections::BTreeSet;
 
@@ -48,6 +48,10 @@ fn draw(graph: &Graph, name: &str, status: Option<&WorkflowInstanceStatus>) -> N
             Node { notes: vec![branch.test.words()], ..node(name, &branch.title, Shape::Condition) }
         }
         Some(GraphNode::Execute(execution)) => node(name, &execution.title, Shape::Execute),
+        Some(GraphNode::Notify(notice)) => {
+            let told: Vec<_> = notice.to.iter().map(To::to_string).collect();
+            Node { notes: vec![format!("tells {}", told.join(", "))], ..node(name, &notice.title, Shape::Execute) }
+        }
         Some(GraphNode::Action(act)) => {
             Node { notes: vec![act.work.words()], ..node(name, &act.title, Shape::Execute) }
         }

@@ -24,11 +24,16 @@ impl Contact {
 }
 
 impl Snapshot {
-    /// How a person is reached, by username or by the name of their Identity. Of whom the directory does not know the username
-    /// alone.
+    /// How a person is reached, by a username that somebody has, or else by the name of their Identity. Of whom the directory does
+    /// not know the username alone.
     #[must_use]
     pub fn contact(&self, name: &str) -> Contact {
-        let username = self.resolve(name);
+        self.contact_of(self.subject(name))
+    }
+
+    /// How whoever has this username is reached, letter by letter: never whose Identity merely has that name.
+    #[must_use]
+    pub fn contact_of(&self, username: &str) -> Contact {
         let Some(spec) = self.person_spec(username) else {
             return Contact { username: username.to_owned(), ..Contact::default() };
         };
@@ -38,5 +43,28 @@ impl Snapshot {
             email: spec.email.clone().filter(|email| !email.trim().is_empty()),
             locale: spec.locale.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Snapshot;
+    use crate::api::IdentitySpec;
+
+    #[test]
+    fn a_username_is_never_taken_for_the_name_of_an_identity() {
+        let person = |username: &str| IdentitySpec {
+            username: username.to_owned(),
+            email: Some(format!("{username}@example.com")),
+            active: true,
+            ..IdentitySpec::default()
+        };
+        let (one, other) = (person("john"), person("jd"));
+        let directory = Snapshot::new([("employee-1", &one), ("john", &other)], []);
+        let mail = |contact: super::Contact| contact.email.unwrap_or_default();
+        assert_eq!(mail(directory.contact("john")), "john@example.com", "whose username it is comes first");
+        assert_eq!(mail(directory.contact("employee-1")), "john@example.com", "by the name of the Identity");
+        assert_eq!(mail(directory.contact_of("john")), "john@example.com");
+        assert_eq!(directory.contact_of("employee-1").email, None, "nobody has that username");
     }
 }

@@ -89,6 +89,28 @@ impl Substitutions<'_> {
         named.map(|edge| (edge.delegate, edge.standing.username())).collect()
     }
 
+    /// Everybody who decides for one of these people, directly or through others, by username.
+    #[must_use]
+    pub fn representatives(&self, people: &BTreeSet<&str>) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        let mut represented: BTreeSet<&str> = people.clone();
+        for _ in 0..MAX_DEPTH {
+            let mut reached = Vec::new();
+            for (delegate, edges) in &self.principals {
+                for edge in edges.iter().filter(|edge| represented.contains(edge.principal.as_str())) {
+                    if found.insert(edge.delegate) {
+                        reached.push(delegate.as_str());
+                    }
+                }
+            }
+            if reached.is_empty() {
+                break;
+            }
+            represented.extend(reached);
+        }
+        found
+    }
+
     /// Why a delegation does not count at this moment; none when it does, or when it is not its time.
     #[must_use]
     pub fn refused(&self, delegation: &str) -> Option<&str> {

@@ -192,13 +192,8 @@ impl Run<'_> {
         let Some(Definition::Usable { graph, revision }) = &self.facts.newest else {
             return None;
         };
-        if let Some(visit) = self.status.steps.last_mut()
-            && visit.left_at.is_none()
-        {
-            visit.left_at = Some(Time(self.now));
-            visit.output = Some("restarted".to_owned());
-        }
         self.close_open_tasks(TaskState::Superseded);
+        self.left_by("restarted");
         self.status.revision = Some((*revision).to_owned());
         self.status.restarts += 1;
         self.restarted = Some(graph);

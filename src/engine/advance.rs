@@ -354,13 +354,8 @@ impl<'a> Run<'a> {
 
     /// Ends an instance in the middle of a step.
     pub(super) fn stop(&mut self, outcome: Outcome, reason: &'static str, message: String) -> Standing {
-        if let Some(visit) = self.status.steps.last_mut()
-            && visit.left_at.is_none()
-        {
-            visit.left_at = Some(Time(self.now));
-            visit.output = Some(outcome.to_string().to_lowercase());
-        }
         self.close_open_tasks(TaskState::Superseded);
+        self.left_by(&outcome.to_string().to_lowercase());
         self.write_back = None;
         self.activity = None;
         self.finish(outcome, reason, message)
@@ -458,6 +453,7 @@ mod tests {
         let workflow_ref = Some(NameRef { name: "any".to_owned() });
         advance(&Facts {
             instance: Instance {
+                namespace: "default",
                 name: "request",
                 uid: "uid-1",
                 generation: Some(1),
@@ -485,6 +481,8 @@ mod tests {
         assert_eq!(lost.status.outcome, None, "it waits for the snapshot");
         let graph = crate::engine::graph::Graph {
             title: None,
+            names: std::collections::BTreeMap::new(),
+            notifications: Vec::new(),
             start: "check".to_owned(),
             nodes: std::collections::BTreeMap::new(),
         };

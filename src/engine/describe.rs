@@ -2,7 +2,7 @@
 
 use super::Note;
 use super::advance::{Run, Standing};
-use super::graph::{DEFAULT_PARTITION, Step};
+use super::graph::{DEFAULT_PARTITION, GraphNode, Step};
 use super::source::Source;
 use super::stock::reachable;
 use crate::api::{CountedDecision, Decision, Outcome, Says, Task, TaskState, condition, set_condition};
@@ -10,7 +10,11 @@ use crate::api::{CountedDecision, Decision, Outcome, Says, Task, TaskState, cond
 impl Run<'_> {
     /// How the last node before the end was left, in a sentence. Never what somebody commented.
     pub(super) fn told(&self) -> String {
-        let Some(visit) = self.status.steps.iter().rev().find(|visit| visit.output.is_some()) else {
+        // That somebody was told on the way says nothing.
+        let notice =
+            |node: &str| matches!(self.graph().and_then(|graph| graph.nodes.get(node)), Some(GraphNode::Notify(_)));
+        let mut left = self.status.steps.iter().rev().filter(|visit| visit.output.is_some());
+        let Some(visit) = left.find(|visit| !notice(&visit.node)) else {
             return String::new();
         };
         let node = &visit.node;

@@ -43,6 +43,8 @@ pub(super) struct Asked {
     pub(super) source: Source,
     /// How people read it, e.g. `administrators: group admins`.
     pub(super) label: String,
+    /// The level of escalation that asks them, from 1; 0: they are asked anyway.
+    pub(super) level: u32,
     /// Whom the directory lists, without those who are barred: a key that is one per person → their username.
     pub(super) people: BTreeMap<String, String>,
     /// Groups whose members are meant too, proven when they sign.
@@ -178,6 +180,7 @@ impl<'a> Judge<'a> {
         let mut found = Asked {
             source: source.clone(),
             label,
+            level: 0,
             people: BTreeMap::new(),
             groups: BTreeSet::new(),
             verb: None,

@@ -14,6 +14,7 @@
 //! - `path`: the way along the edges; `time`: escalations and deadlines
 //! - [`advance()`]: what becomes of an instance
 //! - `describe`: where it stands, in words
+//! - [`asking()`]: who may decide each open task now; [`asked_in()`]: who was asked in a visit
 //! - [`explain()`]: the same for one person; [`visible()`]: what they may see of what was recorded
 //! - [`revision`]: the snapshot of a definition, named by its content
 //!
@@ -23,6 +24,7 @@ mod acting;
 pub mod activity;
 mod administer;
 mod advance;
+mod asking;
 mod before;
 pub mod condition;
 mod describe;
@@ -41,6 +43,7 @@ mod time;
 mod view;
 
 pub use advance::advance;
+pub use asking::{Asking, Everyone, Invited, asked_in, asking};
 pub use explain::{Explanation, TaskExplanation, explain};
 pub use judge::Reason;
 pub use view::{Seen, visible};
@@ -92,6 +95,8 @@ pub struct Facts<'a> {
 /// The instance, without its status.
 #[derive(Clone, Copy)]
 pub struct Instance<'a> {
+    /// metadata.namespace.
+    pub namespace: &'a str,
     /// metadata.name.
     pub name: &'a str,
     /// metadata.uid.

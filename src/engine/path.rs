@@ -41,11 +41,20 @@ impl Run<'_> {
     /// Closes the current visit by that output; where it leads.
     fn close(&mut self, output: &str) -> Option<String> {
         let graph = self.graph()?;
-        let visit = self.status.steps.last_mut()?;
+        self.left_by(output);
+        let node = graph.nodes.get(self.node())?;
+        Some(node.target(output)?.name().to_owned())
+    }
+
+    /// Records that the current visit is over, if it is not, and how each of its partitions stands. One that nobody was asked yet
+    /// to decide, since it could not be told who is, stands in no way.
+    pub(super) fn left_by(&mut self, output: &str) {
+        let Some(visit) = self.status.steps.last_mut().filter(|visit| visit.left_at.is_none()) else { return };
         visit.left_at = Some(Time(self.now));
         visit.output = Some(output.to_owned());
-        let node = graph.nodes.get(&visit.node)?;
-        Some(node.target(output)?.name().to_owned())
+        let here = |task: &&Task| task.step == visit.node && task.visit == visit.visit && task.required > 0;
+        let tasks = self.status.tasks.iter().filter(here);
+        visit.partitions = tasks.map(|task| (task.partition.clone(), task.state)).collect();
     }
 
     /// Enters a node or a built-in end, and goes on from there.
@@ -88,6 +97,8 @@ impl Run<'_> {
                     Object::Held | Object::Passing => return None,
                     Object::None | Object::Decided(_) | Object::Gone(_) => "done",
                 },
+                // Who is told follows from this visit being on record.
+                GraphNode::Notify(_) => "done",
                 GraphNode::Action(act) => self.act(act)?,
             };
             let target = self.close(output)?;

@@ -1,5 +1,6 @@
 //! The snapshot of a definition that an instance runs on: named by its content, so that whoever reads it can check it.
 
+use super::graph::{Fault, Graph, compile};
 use crate::api::{ApprovalProcessSpec, WorkflowDefinitionSpec};
 use crate::hex::hex;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,17 @@ pub struct Content {
 }
 
 impl Content {
+    /// The graph. A workflow of an instance's own may say less than a definition.
+    ///
+    /// # Errors
+    /// Every fault that can be found without a directory, each with its place.
+    pub fn compile(&self) -> Result<Graph, Vec<Fault>> {
+        let graph = compile(&self.workflow)?;
+        let own = self.workflow_name.is_empty();
+        let faults = if own { graph.mails_to_the_world() } else { Vec::new() };
+        if faults.is_empty() { Ok(graph) } else { Err(faults) }
+    }
+
     /// The text that is stored and hashed: JSON with sorted keys.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl Source {
         let ApproverSource {
             user,
             group,
-            mail: _,
+            mail,
             role,
             role_guarantor,
             superior_role_guarantor,
@@ -120,6 +120,9 @@ impl Source {
             found.push(Self::Expression(compiled));
         }
         found.extend(permission.as_ref().map(|permission| Self::Permission(permission.verb.clone())));
+        if mail.is_some() && group.is_none() {
+            return Err((".mail", "goes with group; remove it".to_owned()));
+        }
         if level.is_some() && supervisor_of.is_none() {
             return Err((".level", "goes with supervisorOf alone; remove it".to_owned()));
         }

@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
 
     /// Whom a partition asks: its sources, or whom an administrator named instead; whom one named besides; the levels of
     /// escalation that have been called.
-    fn asked(&self, judge: &Judge<'_>, visit: &StepVisit, step: &Step, rule: &Rule) -> Vec<Asked> {
+    pub(super) fn asked(&self, judge: &Judge<'_>, visit: &StepVisit, step: &Step, rule: &Rule) -> Vec<Asked> {
         let changes = self.status.decisions.iter().filter(|decision| {
             decision.step == visit.node && decision.visit == visit.visit && decision.partition == rule.name
         });
@@ -189,15 +189,14 @@ impl<'a> Run<'a> {
             };
             asked.extend(named.map(|source| judge.resolve(&source, format!("{verb}: {source}"), None)));
         }
-        for (level, escalation) in step.escalations.iter().enumerate().take(visit.escalated as usize) {
+        for (level, escalation) in (1..=visit.escalated).zip(&step.escalations) {
             // The managers of whoever was asked before, also of those who were called in at the level before.
             let usernames: BTreeSet<String> = asked.iter().flat_map(|asked| asked.people.values().cloned()).collect();
             let usernames: Vec<String> = usernames.into_iter().collect();
-            asked.extend(
-                escalation.approvers.iter().map(|source| {
-                    judge.resolve(source, format!("escalation {}: {source}", level + 1), Some(&usernames))
-                }),
-            );
+            asked.extend(escalation.approvers.iter().map(|source| {
+                let label = format!("escalation {level}: {source}");
+                Asked { level, ..judge.resolve(source, label, Some(&usernames)) }
+            }));
         }
         asked
     }

@@ -91,7 +91,7 @@ impl Run<'_> {
         let prefix = format!("escalation {level}: ");
         let sources = self.stocks.iter().flat_map(|stock| &stock.asked);
         let mut named: Vec<String> = sources
-            .filter(|asked| asked.label.starts_with(&prefix))
+            .filter(|asked| asked.level == level)
             .map(|asked| {
                 let people: Vec<_> = asked.people.values().map(String::as_str).collect();
                 let source = asked.label.trim_start_matches(&prefix);

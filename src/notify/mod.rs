@@ -4,6 +4,34 @@
 //! ([`crate::store`]) knows what it has seen, and the id is the `Message-ID` of the mail. Nothing here knows a server, a clock or
 //! a store; [`crate::delivery`] carries messages away, the controllers bring the facts.
 
+mod built_in;
+mod compose;
+pub mod digest;
+mod guard;
+mod history;
+mod links;
+pub mod page;
+mod parameters;
+mod people;
+mod plural;
+pub mod reminder;
+mod render;
+pub mod run;
+pub mod sample;
+pub mod schedule;
+pub mod seen;
+mod story;
+mod tasks;
+#[cfg(test)]
+mod tests;
+pub mod topics;
+
+pub use compose::{Composed, Setting, Texts};
+pub use history::{Asks, Event, Occurrence};
+pub use links::Links;
+pub use story::{Story, Subscriptions};
+pub use tasks::open_tasks;
+
 use crate::hex::hex;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;

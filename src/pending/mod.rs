@@ -178,6 +178,7 @@ fn too_much(asked: &Asked) -> Option<String> {
     let lists = [
         ("initiator", &initiator.groups[..], 4096),
         ("subjects", subjects, 256),
+        ("subjectEmail", &about.subject_emails[..], 256),
         ("excludeApprovers", &about.exclude_approvers[..], 256),
     ];
     let names = [("initiator", &initiator.username), ("initiator", &initiator.uid)];

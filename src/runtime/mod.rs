@@ -5,6 +5,7 @@ pub mod client;
 pub mod clock;
 pub mod events;
 pub mod manifests;
+pub mod notifications;
 pub mod operator;
 pub mod telemetry;
 pub mod watch;

@@ -69,7 +69,9 @@ pub struct Arguments {
     /// headers, ca or caFile}.
     #[arg(long, env = "QUORATE_ENDPOINTS_FILE")]
     endpoints_file: Option<PathBuf>,
-    /// Where /metrics, /healthz and /readyz are served.
+    #[command(flatten)]
+    notifications: super::notifications::Arguments,
+    /// Where /metrics, /healthz, /readyz and the pages that links in mails lead to are served.
     #[arg(long, env = "QUORATE_HTTP_ADDRESS", default_value = "127.0.0.1:8080")]
     http_address: SocketAddr,
     /// What is logged: error, warn, info, debug, or a filter such as quorate=debug.
@@ -131,6 +133,7 @@ impl Arguments {
             automatic: self.execution_automatic,
             endpoints: self.endpoints_file.as_deref().map(Endpoints::read).transpose()?.unwrap_or_default(),
             collection_limit: self.collection_limit,
+            notifications: self.notifications.settings()?,
         })
     }
 

@@ -1,7 +1,8 @@
 //! What the operator tells about itself: logs, metrics, health.
 
+use crate::notify::page::{overview, page};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -74,6 +75,8 @@ pub struct Metrics {
     pub proof: Gauge,
     /// Seconds from seeing an unjudged signal to having persisted what it did.
     pub decision_seconds: Histogram,
+    /// What became of messages.
+    pub notifications: Words,
     /// What the gate answered.
     pub gate_answers: Words,
     /// Seconds that the gate took to answer.
@@ -92,6 +95,7 @@ impl Default for Metrics {
             live: Gauge::default(),
             proof: Gauge::default(),
             decision_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            notifications: Family::default(),
             gate_answers: Family::default(),
             gate_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
         };
@@ -119,6 +123,11 @@ impl Default for Metrics {
             "decision_seconds",
             "From seeing a signal to having persisted what it did",
             metrics.decision_seconds.clone(),
+        );
+        registry.register(
+            "notifications",
+            "Messages that were sent, put off to another attempt, set aside",
+            metrics.notifications.clone(),
         );
         registry.register("gate_answers", "What the gate answered", metrics.gate_answers.clone());
         registry.register("gate_seconds", "How long the gate took to answer", metrics.gate_seconds.clone());
@@ -148,7 +157,7 @@ pub struct Readiness {
     pub proven: AtomicBool,
 }
 
-/// Serves `/metrics`, `/healthz` and `/readyz` until `stop` resolves.
+/// Serves `/metrics`, `/healthz`, `/readyz` and the pages that links in mails lead to, until `stop` resolves.
 ///
 /// # Errors
 /// When the listener fails.
@@ -162,11 +171,28 @@ pub async fn serve(
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(show_readiness))
+        .route("/tasks", get(|| async { show_page(Some(overview().to_owned())) }))
+        .route("/tasks/{namespace}/{name}", get(show_task))
         .with_state((metrics, readiness));
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 type Shared = State<(Arc<Metrics>, Arc<Readiness>)>;
+
+async fn show_task(Path((namespace, name)): Path<(String, String)>) -> impl IntoResponse {
+    show_page(page(&namespace, &name))
+}
+
+fn show_page(page: Option<String>) -> impl IntoResponse {
+    let code = if page.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (code, headers, page.unwrap_or_default())
+}
 
 async fn show_metrics(State((metrics, _)): Shared) -> impl IntoResponse {
     let mut text = String::new();

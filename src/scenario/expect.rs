@@ -46,6 +46,13 @@ pub(super) fn compare(world: &World, plan: &Plan, expect: &Expect, place: &str, 
     let path: Vec<_> = status.steps.iter().map(|visit| visit.node.clone()).collect();
     equal(expect.path.as_ref(), &path, &at("path"), findings);
     equal(expect.decisions.as_ref(), &status.decisions.iter().map(decision).collect(), &at("decisions"), findings);
+    let sorted = |lines: &[String]| {
+        let mut lines = lines.to_vec();
+        lines.sort();
+        lines
+    };
+    let notified = expect.notified.as_ref().map(|lines| sorted(lines));
+    equal(notified.as_ref(), &sorted(&world.notified), &at("notified"), findings);
     for (partition, line) in &expect.tasks {
         let place = at(&format!("tasks.{partition}"));
         match status.tasks.iter().find(|task| task.partition == *partition) {

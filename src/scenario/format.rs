@@ -376,6 +376,8 @@ pub struct Expect {
     pub activity: Option<Value>,
     /// How often the action where it stands was tried.
     pub attempts: Option<u32>,
+    /// Who has been told what since this was last looked at, by mail or channel, in any order, e.g. `task-assigned mary@example.com`.
+    pub notified: Option<Vec<String>>,
     /// The outcome that is being written to the object, or `none`.
     pub write_back: Option<String>,
     /// When something happens next although nobody does anything, or `none`.

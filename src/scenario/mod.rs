@@ -32,7 +32,7 @@ mod world;
 
 pub use format::Scenario;
 pub use play::{Report, play};
-pub use read::{NamedFile, definitions, is_manifest, read};
+pub use read::{NamedFile, definitions, is_manifest, read, specs};
 
 use std::fmt;
 

@@ -64,6 +64,9 @@ fn story(scenario: &Scenario, findings: &mut Vec<Finding>) -> Result<Report, Fin
         }
         if let Some(expect) = &step.expect {
             expect::compare(&world, &plan, expect, &format!("{place}.expect"), findings);
+            if expect.notified.is_some() {
+                world.notified.clear();
+            }
         }
     }
     if let Some(expect) = &scenario.expect {

@@ -46,8 +46,16 @@ pub fn is_manifest(text: &str) -> bool {
 /// # Errors
 /// What cannot be read, with its file, line and place.
 pub fn definitions(file: &NamedFile) -> Result<Vec<(String, WorkflowDefinitionSpec)>, Finding> {
-    let found = objects(file)?.into_iter().filter(|object| object.kind == "WorkflowDefinition");
-    found.map(|object| Ok((object.name.clone(), object.read("WorkflowDefinition")?))).collect()
+    specs(file, "WorkflowDefinition")
+}
+
+/// The specs of the objects of a kind in a file, by name, read as strictly as the API server does; other kinds are skipped.
+///
+/// # Errors
+/// What cannot be read, with its file, line and place.
+pub fn specs<T: serde::de::DeserializeOwned>(file: &NamedFile, kind: &str) -> Result<Vec<(String, T)>, Finding> {
+    let found = objects(file)?.into_iter().filter(|object| object.kind == kind);
+    found.map(|object| Ok((object.name.clone(), object.read(kind)?))).collect()
 }
 
 /// Puts what the named files say in the place of their names.

@@ -133,8 +133,8 @@ fn a_field_that_does_not_exist_is_told_with_its_line() {
         "required: 2",
         "requires: 2",
         &["line 5, definition.nodes[0].approval.requires: there is no such field; fields \
-         are approvers, escalations, fields, outcomeIfNoApprovers, partitions, rejections, requireComment, required, \
-         selfApproval, separateFrom, timeout, viewers"],
+         are approvers, escalations, fields, notifications, notify, notifyUser, outcomeIfNoApprovers, partitions, \
+         rejections, requireComment, required, selfApproval, separateFrom, timeout, viewers"],
     );
     says(
         "aliases:",

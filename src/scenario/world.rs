@@ -19,11 +19,13 @@ use crate::engine::source::Source;
 use crate::engine::{
     Definition, Facts, Instance, Object, Plan, Proof, Right, Seen, Settings, Signal, Verdict, advance, explain, visible,
 };
+use crate::notify::{Destination, Links, Message, Rendered, Setting, Story, Texts};
 use jiff::Timestamp;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name and the uid of the instance.
-const INSTANCE: (&str, &str) = ("request", "uid-1");
+/// The namespace, the name and the uid of the instance.
+const INSTANCE: (&str, &str, &str) = ("default", "request", "uid-1");
 
 /// What the operator would see, and what has come of it.
 pub(super) struct World {
@@ -57,6 +59,10 @@ pub(super) struct World {
     pub(super) unjudged: Vec<Signal>,
     /// By the uid of the signal.
     pub(super) verdicts: BTreeMap<String, Verdict>,
+    /// The ids of what people have been told.
+    told: BTreeSet<String>,
+    /// Who has been told what since it was last looked at.
+    pub(super) notified: Vec<String>,
 }
 
 impl World {
@@ -102,6 +108,8 @@ impl World {
             status: WorkflowInstanceStatus::default(),
             unjudged: Vec::new(),
             verdicts: BTreeMap::new(),
+            told: BTreeSet::new(),
+            notified: Vec::new(),
         };
         if let Some(proof) = &scenario.proof {
             world.proof = world.proof(proof);
@@ -169,10 +177,29 @@ impl World {
                     let message = format!("nothing changed, but people are told {:?}", plan.notes);
                     findings.push(Finding::quorate(place, message));
                 }
+                self.notify();
                 return Ok(plan);
             }
         }
         Err(Finding::quorate(place, "computing again still changes something"))
+    }
+
+    /// Tells people what they have not been told yet.
+    fn notify(&mut self) {
+        let told = &self.told;
+        let composed = self.ask(&self.status, &[], |facts| {
+            let story = Story::new(facts, None, &[])?;
+            let mut due = story.occurrences();
+            due.retain(|occurrence| !told.contains(&occurrence.id));
+            let setting = Setting { links: &Links::default(), time_zone: "UTC" };
+            Some(story.compose(&due, &Unwritten, &setting))
+        });
+        let Some(composed) = composed else { return };
+        self.told.extend(composed.marks);
+        self.notified.extend(composed.messages.into_iter().map(|Message { topic, to, .. }| match to {
+            Destination::Mail { address, .. } => format!("{topic} {address}"),
+            Destination::Channel(channel) => format!("{topic} channel {channel}"),
+        }));
     }
 
     /// The faults of the definition, as it is now.
@@ -207,7 +234,7 @@ impl World {
 
     /// The only place where the engine is asked, and where facts are built.
     fn ask<T>(&self, status: &WorkflowInstanceStatus, signals: &[Signal], question: impl Fn(&Facts<'_>) -> T) -> T {
-        let (name, uid) = INSTANCE;
+        let (namespace, name, uid) = INSTANCE;
         let workflow = format!("WorkflowDefinition {}", self.workflow);
         let directory = self.people.directory();
         // As the operator does: an instance that has started runs on its revision, whatever became of the definition.
@@ -220,7 +247,14 @@ impl World {
         let current = on(self.current.as_ref(), false);
         let running = status.revision.as_ref().map(|revision| on(Some(revision), true));
         question(&Facts {
-            instance: Instance { name, uid, generation: Some(1), created_at: self.created_at, spec: &self.spec },
+            instance: Instance {
+                namespace,
+                name,
+                uid,
+                generation: Some(1),
+                created_at: self.created_at,
+                spec: &self.spec,
+            },
             status,
             definition: definition(&workflow, running.as_ref().unwrap_or(&current).as_ref()),
             newest: Some(definition(&workflow, current.as_ref())),
@@ -312,7 +346,7 @@ impl World {
         let created_at = line.sent.map_or(self.now(), |sent| sent.seconds(self.created_at));
         let (person, rights) = self.account(sender, &line.groups, &line.rights);
         let spec = ApprovalSignalSpec {
-            instance: INSTANCE.0.to_owned(),
+            instance: INSTANCE.1.to_owned(),
             instance_uid: line.instance_uid.clone(),
             step: line.step.clone(),
             partition: line.partition.clone(),
@@ -349,6 +383,19 @@ fn object(line: &ObjectLine) -> Object {
         ObjectLine::Approved => Object::Decided(true),
         ObjectLine::Denied => Object::Decided(false),
         ObjectLine::Gone(what) => Object::Gone(what.clone()),
+    }
+}
+
+/// Messages whose text nobody reads.
+struct Unwritten;
+
+impl Texts for Unwritten {
+    fn is_enabled(&self, _: &str) -> bool {
+        true
+    }
+
+    fn render(&self, _: &str, _: &str, _: Option<&str>, _: &Value) -> Rendered {
+        Rendered { subject: String::new(), text: String::new(), html: None, fault: None }
     }
 }
 

@@ -48,11 +48,37 @@ impl ControlPlane {
             ("QUORATE_GATE_CERTIFICATE_LIFETIME", text(&values["gate"]["certificateLifetime"])),
         ];
         let mut environment: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let endpoints = &values["activities"]["endpoints"];
-        if endpoints.as_array().is_some_and(|endpoints| !endpoints.is_empty()) {
-            let file = self.folder().join("endpoints.yaml");
-            std::fs::write(&file, endpoints.to_string())?;
-            environment.push(("QUORATE_ENDPOINTS_FILE".to_owned(), file.to_string_lossy().into_owned()));
+        let notifications = &values["notifications"];
+        let (smtp, limits) = (&notifications["smtp"], &notifications["limits"]);
+        environment.extend(
+            [
+                ("QUORATE_SMTP_URL", &smtp["url"]),
+                ("QUORATE_SMTP_TIMEOUT", &smtp["timeout"]),
+                ("QUORATE_SMTP_CONNECTIONS", &smtp["connections"]),
+                ("QUORATE_MAIL_FROM", &smtp["from"]),
+                ("QUORATE_MAILS_PER_SECOND", &limits["perSecond"]),
+                ("QUORATE_MAILS_PER_RECIPIENT_AND_HOUR", &limits["perRecipientAndHour"]),
+                ("QUORATE_LOCALE", &notifications["locale"]),
+                ("QUORATE_LINK", &notifications["link"]),
+            ]
+            .map(|(name, value)| (name.to_owned(), text(value)))
+            .into_iter()
+            .filter(|(name, value)| name != "QUORATE_LINK" || !value.is_empty()),
+        );
+        let store = values["store"]["url"]
+            .as_str()
+            .filter(|url| !url.is_empty())
+            .map_or_else(|| format!("sqlite:{}", self.folder().join("quorate.db").display()), str::to_owned);
+        environment.push(("QUORATE_STORE_URL".to_owned(), store));
+        for (list, file, variable) in [
+            (&values["activities"]["endpoints"], "endpoints.yaml", "QUORATE_ENDPOINTS_FILE"),
+            (&notifications["channels"], "channels.yaml", "QUORATE_CHANNELS_FILE"),
+        ] {
+            if list.as_array().is_some_and(|list| !list.is_empty()) {
+                let file = self.folder().join(file);
+                std::fs::write(&file, list.to_string())?;
+                environment.push((variable.to_owned(), file.to_string_lossy().into_owned()));
+            }
         }
         Ok(environment)
     }

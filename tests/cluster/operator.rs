@@ -89,6 +89,9 @@ impl Operator {
             format!("KUBECONFIG={}", kubeconfig.display()),
             format!("QUORATE_NAMESPACE={}", options.namespace),
             "MALLOC_ARENA_MAX=2".to_owned(),
+            format!("QUORATE_STORE_URL=sqlite:{}", folder.join("quorate.db").display()),
+            // It serves what links in mails lead to.
+            format!("QUORATE_LINK=http://{address}"),
         ];
         if options.gate {
             let gate = ports::free()?;

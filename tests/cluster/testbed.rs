@@ -35,6 +35,9 @@ enum Command {
         /// A file with more values for the chart
         #[arg(long)]
         values: Option<PathBuf>,
+        /// The server that takes mail, such as `smtp://127.0.0.1:1025`
+        #[arg(long, env = "SMTP_URL")]
+        smtp_url: Option<String>,
     },
     /// Write a kubeconfig for a person and print its path
     Kubeconfig {
@@ -67,7 +70,7 @@ async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Start => start().await,
         Command::Stop => kept::stop().await,
-        Command::Up { values } => up(values).await,
+        Command::Up { values, smtp_url } => up(values, smtp_url).await,
         Command::Kubeconfig { user, groups } => kubeconfig(&user, &groups),
         Command::Demo { context } => return demo::run(context.as_deref()).await,
         Command::Bench { quick, only } => bench::run(quick, only).await,
@@ -97,24 +100,26 @@ fn kubeconfig(user: &str, groups: &[String]) -> Result<()> {
 }
 
 /// Runs until a signal asks to end, which may come at any moment, or until something that must run has ended.
-async fn up(values: Option<PathBuf>) -> Result<()> {
+async fn up(values: Option<PathBuf>, smtp_url: Option<String>) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Dropping what `run` holds ends what it started.
     tokio::select! {
-        failed = run(values) => failed,
+        failed = run(values, smtp_url) => failed,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
 }
 
-async fn run(values: Option<PathBuf>) -> Result<()> {
+async fn run(values: Option<PathBuf>, smtp_url: Option<String>) -> Result<()> {
     let (control_plane, started_here) = kept::running_or_start(&Options::default()).await?;
     let _forget = started_here.then(|| Forget);
     let files: Vec<_> = [root().join("tests/cluster/playground.yaml")].into_iter().chain(values).collect();
     control_plane.install_chart_with(&files, &["deployment.enabled=false"]).await?;
     let mut options = OperatorOptions::beside_this_program()?;
     options.environment = control_plane.operator_environment().await?;
+    let smtp_url = smtp_url.filter(|url| !url.is_empty());
+    options.environment.extend(smtp_url.map(|url| ("QUORATE_SMTP_URL".to_owned(), url)));
     let operator = Operator::spawn(&control_plane, options).await?;
     operator.wait_ready().await?;
 

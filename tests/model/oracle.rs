@@ -228,6 +228,7 @@ impl Oracle {
         };
         advance(&Facts {
             instance: Instance {
+                namespace: "default",
                 name: "request",
                 uid: "uid-1",
                 generation: Some(1),

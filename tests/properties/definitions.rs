@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use quorate::api::{
     Action, Approval, ApproverSource, ConditionType, DeleteAction, End, EndOutcome, Escalation, Execute, Field,
-    FieldType, GuarantorOf, GuarantorType, HttpAction, JobAction, NoApprovers, Node, NodeCondition, Operator,
-    Partition, Permission, Quorum, RequireComment, SelfApproval, SupervisorOf, TargetObject, Timeout, TimeoutOutput,
-    WorkflowDefinitionSpec,
+    FieldType, GuarantorOf, GuarantorType, HttpAction, JobAction, NoApprovers, Node, NodeCondition, Notify, Operator,
+    Part, Partition, Permission, Quorum, Recipient, RequireComment, SelfApproval, SupervisorOf, TargetObject, Timeout,
+    TimeoutOutput, WorkflowDefinitionSpec,
 };
 use serde_json::{Value, json};
 
@@ -200,8 +200,14 @@ fn node() -> impl Strategy<Value = Node> {
         8 => approval().prop_map(|approval| Node { approval: Some(approval), ..Node::default() }),
         2 => condition().prop_map(|condition| Node { condition: Some(condition), ..Node::default() }),
         1 => Just(Node { execute: Some(Execute {}), ..Node::default() }),
+        1 => Just(Node { notify: Some(told()), ..Node::default() }),
         1 => action().prop_map(|action| Node { action: Some(action), ..Node::default() }),
     ]
+}
+
+fn told() -> Notify {
+    let recipient = |person| Recipient { person: Some(person), ..Recipient::default() };
+    Notify { topic: None, to: vec![recipient(Part::Approvers), recipient(Part::Initiator)] }
 }
 
 /// One tells what people recorded to an endpoint, which may tell it back.

@@ -237,6 +237,7 @@ impl<'s> Play<'s> {
         };
         question(&Facts {
             instance: Instance {
+                namespace: "default",
                 name: "request",
                 uid: "uid-1",
                 generation: Some(1),

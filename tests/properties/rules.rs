@@ -3,6 +3,7 @@
 use super::people;
 use super::play::Play;
 use super::story::{MARKER, alike, person};
+use super::telling;
 use proptest::prelude::*;
 use quorate::api::{CountedDecision, Decision, Outcome, StepVisit, WorkflowInstanceStatus, seconds};
 use quorate::engine::graph::{Graph, GraphNode, Required, Step};
@@ -26,6 +27,7 @@ pub fn hold(play: &Play, plan: &Plan) -> Held {
     approved_by_enough(play, &plan.status)?;
     no_approval_after_a_rejection(play, plan)?;
     nothing_confidential_is_told(plan)?;
+    telling::hold(play, plan)?;
     wakes_in_time(play, plan)
 }
 
@@ -95,7 +97,9 @@ fn every_signal_is_judged_once(play: &Play, plan: &Plan) -> Held {
     if reads && !ended_first {
         for signal in play.unjudged.iter().filter(|signal| !judged.contains_key(&signal.uid)) {
             let on_its_way = play.lag > 0 || signal.created_at >= play.now;
-            let unopened = plan.status.tasks.iter().any(|task| task.required == 0);
+            // Until it is known who decides; or until the time of such a step was over, in this very computation.
+            let mut before_and_after = play.status.tasks.iter().chain(&plan.status.tasks);
+            let unopened = before_and_after.any(|task| task.required == 0);
             let reopened = plan.verdicts.iter().any(|verdict| {
                 let spec = &play.sent[&verdict.signal.uid].spec;
                 verdict.reason.counted() && !spec.decision.is_vote()

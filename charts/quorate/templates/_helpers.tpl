@@ -51,6 +51,41 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if or .Values.activities.endpoints .Values.activities.endpointsSecret -}}true{{- end -}}
 {{- end -}}
 
+{{- /* "true" where there is a file of channels, else nothing. */ -}}
+{{- define "quorate.channels" -}}
+{{- if or .Values.notifications.channels .Values.notifications.channelsSecret -}}true{{- end -}}
+{{- end -}}
+
+{{- /* "true" where SQLite is the store, else nothing. */ -}}
+{{- define "quorate.sqlite" -}}
+{{- if not (or .Values.store.url .Values.store.urlSecret) -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Secrets that the operator reads: a list of {name, secret, path}. */ -}}
+{{- define "quorate.secretFiles" -}}
+{{- $smtp := .Values.notifications.smtp -}}
+{{- $files := list -}}
+{{- if include "quorate.endpoints" . -}}
+{{- $files = append $files (dict "name" "endpoints" "secret" (.Values.activities.endpointsSecret | default "quorate-endpoints")) -}}
+{{- end -}}
+{{- if include "quorate.gateClients" . -}}
+{{- $files = append $files (dict "name" "gate-client-ca" "secret" .Values.gate.clientCASecret "key" "ca.crt") -}}
+{{- end -}}
+{{- if include "quorate.channels" . -}}
+{{- $files = append $files (dict "name" "channels" "secret" (.Values.notifications.channelsSecret | default "quorate-channels")) -}}
+{{- end -}}
+{{- with $smtp.passwordSecret -}}
+{{- $files = append $files (dict "name" "smtp-password" "secret" . "key" "password") -}}
+{{- end -}}
+{{- with $smtp.caSecret -}}
+{{- $files = append $files (dict "name" "smtp-ca" "secret" . "key" "ca.crt") -}}
+{{- end -}}
+{{- with $smtp.dkim.secret -}}
+{{- $files = append $files (dict "name" "dkim" "secret" . "key" "dkim.pem") -}}
+{{- end -}}
+{{- dict "files" $files | toJson -}}
+{{- end -}}
+
 {{- /* "true" where the gate asks the API server for a certificate, else nothing. */ -}}
 {{- define "quorate.gateClients" -}}
 {{- if and .Values.gate.enabled .Values.gate.clientCASecret -}}true{{- end -}}

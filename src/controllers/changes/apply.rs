@@ -8,6 +8,7 @@ use crate::api::{
     Actor, Change, ChangeOperation, ChangeRef, ChangeRequest, ChangeRequestStatus, Held, NameRef, Operation,
     WorkflowInstance, WorkflowInstanceSpec,
 };
+use crate::change::about::addresses_of;
 use crate::change::advance::{state_of, supersede};
 use crate::change::facts::{Attempt, Opening, Precedent, Result as Carried};
 use crate::change::payload::{self, happened};
@@ -72,6 +73,11 @@ pub async fn open(opening: &Opening, request: &ChangeRequest, context: &Context)
         title: Some(title(change, opening, request, held.map(|held| held.operation))),
         initiator: request.spec.requester.clone(),
         subjects: subjects.into_iter().take(256).collect(),
+        subject_emails: addresses_of(
+            &opening.process.subjects,
+            &opening.process.subject_emails,
+            opening.subject.as_ref(),
+        ),
         role: opening.process.role.clone(),
         superior_role: opening.process.superior_role.clone(),
         sub_role: opening.process.sub_role.clone(),

@@ -6,6 +6,7 @@ use crate::api::{
     ApprovalProcess, CollectionEvent, InstancePer, NameRef, When, WorkflowInstance, WorkflowInstanceSpec,
 };
 use crate::cel::MAX_INPUT;
+use crate::change::about::addresses_of;
 use crate::collection::{Entry, Now, belongs, definition, gone, instance_name, opened, seen};
 use crate::controllers::kinds::Served;
 use crate::controllers::pending::{ATTEMPTS, provable};
@@ -439,11 +440,16 @@ impl Collector {
         let moved = if self.event.when == When::Entered { "entered" } else { "left" };
         let collection = spec.display_name.clone().unwrap_or_else(|| self.process.name_any());
         let title = format!("{} {moved}: {collection}", shown(&object));
+        let about = &asked.about;
+        let all = about.subjects.as_deref().unwrap_or_default();
+        let own = subjects.first().filter(|_| spec.instance_per == InstancePer::Subject);
+        let addresses = addresses_of(all, &about.subject_emails, own);
         let spec = WorkflowInstanceSpec {
             workflow_ref: spec.workflow_ref.clone(),
             title: Some(title.chars().take(512).collect()),
             initiator: Some(asked.initiator.clone()),
             subjects: subjects.into_iter().take(256).collect(),
+            subject_emails: addresses,
             role: asked.about.role.clone(),
             superior_role: asked.about.superior_role.clone(),
             sub_role: asked.about.sub_role.clone(),

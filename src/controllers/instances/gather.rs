@@ -3,11 +3,11 @@
 use super::live::Parsed;
 use super::signals::{Unjudged, fact};
 use super::{Error, Instances, rights};
-use crate::api::{ApprovalProcess, ApprovalSignal, Decision, WorkflowDefinitionSpec, condition};
+use crate::api::{ApprovalProcess, ApprovalSignal, Decision, condition};
 use crate::controllers::{Context, changes, evaluate};
 use crate::directory::Snapshot;
 use crate::engine::activity::Performed;
-use crate::engine::graph::{Fault, Graph, check, compile};
+use crate::engine::graph::{Fault, Graph, check};
 use crate::engine::revision::Content;
 use crate::engine::{Definition, Facts, Instance, Object, Plan, Proof, Signal, advance};
 use crate::pending::{Nature, csr};
@@ -72,9 +72,11 @@ impl Gathered {
 
     fn compute(&self, context: &Context) -> Plan {
         let instance = &self.parsed.instance;
+        let namespace = instance.namespace().unwrap_or_default();
         let (name, uid) = (instance.name_any(), instance.uid().unwrap_or_default());
         advance(&Facts {
             instance: Instance {
+                namespace: &namespace,
                 name: &name,
                 uid: &uid,
                 generation: instance.metadata.generation,
@@ -246,18 +248,18 @@ fn to_start_on(parsed: &Parsed, directory: &Snapshot, context: &Context) -> Resu
         }
     };
     let shown = if name.is_empty() { "spec.workflow".to_owned() } else { format!("WorkflowDefinition {name}") };
-    match usable(&workflow, directory) {
+    let snapshot = Content { workflow_name: name, workflow, process };
+    match usable(&snapshot, directory) {
         Err(faults) => Ok(Found::Faulty { name: shown, faults }),
         Ok(graph) => {
-            let snapshot = Content { workflow_name: name, workflow, process };
             let revision = snapshot.name().map_err(crate::controllers::revisions::Error::from)?;
             Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(Box::new(snapshot)) })
         }
     }
 }
 
-fn usable(workflow: &WorkflowDefinitionSpec, directory: &Snapshot) -> Result<Graph, Vec<Fault>> {
-    let graph = compile(workflow)?;
+fn usable(content: &Content, directory: &Snapshot) -> Result<Graph, Vec<Fault>> {
+    let graph = content.compile()?;
     let faults = check(&graph, directory);
     if faults.is_empty() { Ok(graph) } else { Err(faults) }
 }

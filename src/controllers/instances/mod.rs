@@ -12,13 +12,14 @@
 
 mod apply;
 mod doings;
-mod gather;
-mod live;
+pub(super) mod gather;
+pub mod live;
 mod objects;
 mod rights;
-mod signals;
+pub(super) mod signals;
 pub mod sweep;
 
+use super::notifications::may_tell;
 use super::{CONCURRENCY, Context, backoff, report};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
 use crate::diagram::{self, Drawing};
@@ -30,8 +31,8 @@ use futures::channel::mpsc;
 use futures::{Stream, StreamExt, stream};
 use gather::gather;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Resource, ResourceExt};
 use live::{Live, Written};
@@ -151,7 +152,6 @@ pub enum Error {
 /// What the controller of instances works with.
 pub struct Instances {
     context: Arc<Context>,
-    store: Store<Live>,
     written: Written,
     signals: Signals,
     doings: Doings,
@@ -165,12 +165,12 @@ impl Instances {
         context.synced.wait().await;
         loop {
             let mut counts: HashMap<String, u32> = HashMap::new();
-            for definition in self.store.state().iter().filter_map(|live| live.definition()) {
+            for definition in context.live.state().iter().filter_map(|live| live.definition()) {
                 *counts.entry(definition).or_default() += 1;
             }
             context.runs(counts);
             for _ in 0..COUNT_EVERY {
-                context.metrics.live.set(i64::try_from(self.store.len()).unwrap_or(i64::MAX));
+                context.metrics.live.set(i64::try_from(context.live.len()).unwrap_or(i64::MAX));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -192,14 +192,13 @@ impl Instances {
 /// waiting object may have changed.
 pub fn run(
     context: Arc<Context>,
+    writer: Writer<Live>,
     objects: impl Stream<Item = Key> + Send + 'static,
     stop: &CancellationToken,
 ) -> (Arc<Instances>, impl Future<Output = ()> + Send) {
-    let (store, writer) = reflector::store();
     let (retry, retries) = mpsc::unbounded::<Key>();
     let instances = Arc::new(Instances {
         context: context.clone(),
-        store: store.clone(),
         written: Written::default(),
         signals: Signals::default(),
         doings: Doings::telling(retry.clone()),
@@ -211,7 +210,7 @@ pub fn run(
     let stopped = stop.clone();
     let moving = instances.clone();
     let future = async move {
-        let results = Controller::for_stream(live, store)
+        let results = Controller::for_stream(live, context.live.clone())
             .with_config(Config::default().concurrency(CONCURRENCY))
             .reconcile_on(signalled.map(|key| reference(&key)))
             .reconcile_on(retries.map(|key| reference(&key)))
@@ -378,6 +377,12 @@ async fn move_on(live: &Live, key: &Key, instances: &Arc<Instances>) -> Result<T
             context.metrics.outcomes.get_or_create(&word(&outcome.to_string())).inc();
             tracing::info!(instance = key.1, namespace = key.0, %outcome, "completed");
         }
+    }
+    let tells = parsed.instance.spec.process_ref.is_some()
+        || gathered.graph_of(revision).is_some_and(|graph| may_tell(graph, context));
+    if tells {
+        let told = live::Parsed { instance: parsed.instance.clone(), status: plan.status.clone() };
+        context.notifications.tell(told, &context.clock);
     }
     instances.doings.recorded(key, gathered.performed());
     let uid = parsed.instance.uid().unwrap_or_default();

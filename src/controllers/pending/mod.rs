@@ -240,6 +240,7 @@ fn instance(
         title: Some(csr::title(csr, requested)),
         initiator: Some(csr::initiator(csr)),
         subjects: subjects.into_iter().take(256).collect(),
+        subject_emails: about.subject_emails,
         role: about.role,
         superior_role: about.superior_role,
         sub_role: about.sub_role,

@@ -208,6 +208,7 @@ fn instance(
         title: Some(title.chars().take(512).collect()),
         initiator: Some(initiator),
         subjects: about.subjects.unwrap_or(named).into_iter().take(256).collect(),
+        subject_emails: about.subject_emails,
         role: about.role,
         superior_role: about.superior_role,
         sub_role: about.sub_role,

@@ -1,6 +1,7 @@
 //! What is wrong with a graph as a whole, with it in a directory, and with it for a request; and what may not be meant.
 
 use super::compile::open_quorum;
+use super::telling::unknown_roles;
 use super::{Fault, Graph, GraphNode, Required, Rule, Span, Target, fault, place_of};
 use crate::api::{Outcome, SupervisorOf};
 use crate::directory::Snapshot;
@@ -47,6 +48,9 @@ pub fn check(graph: &Graph, directory: &Snapshot) -> Vec<Fault> {
         {
             faults.push(fault(&place, format!("there is no BusinessRole {role}; create it or name another one")));
         }
+    }
+    for (place, to, _) in graph.recipients() {
+        faults.extend(unknown_roles(&place, to, directory));
     }
     for (name, step) in graph.steps() {
         for rule in step.partitions.iter().filter(|rule| !matches!(rule.required, Required::Number(_))) {

@@ -1,9 +1,10 @@
 //! Makes a definition explicit, and finds what is wrong with it by itself.
 
 use super::check::structure;
+use super::telling::{compile_of_partition, compile_recipients, compile_tellings, is_mailbox, no_mailbox};
 use super::{
-    Act, Branch, DEFAULT_PARTITION, Execution, Fault, Graph, GraphNode, Level, Required, Rule, Span, Step, Target,
-    Timeout, built_in_end, fault,
+    Act, Branch, DEFAULT_PARTITION, Execution, Fault, Graph, GraphNode, Level, Mail, Notice, Required, Rule, Span,
+    Step, Target, Timeout, built_in_end, fault,
 };
 use crate::api::{
     Approval, ApproverSource, EndOutcome, Node, Outcome, Partition, Quorum, TimeoutOutput, WorkflowDefinitionSpec,
@@ -57,7 +58,13 @@ pub fn compile(spec: &WorkflowDefinitionSpec) -> Result<Graph, Vec<Fault>> {
             }
         }
     }
-    let graph = Graph { title: spec.display_name.clone(), start, nodes };
+    let graph = Graph {
+        title: spec.display_name.clone(),
+        names: spec.display_names.clone(),
+        notifications: compile_tellings(&spec.notifications, "spec", |_| None, &mut faults),
+        start,
+        nodes,
+    };
     if faults.is_empty() {
         faults.extend(structure(&graph));
     }
@@ -67,8 +74,8 @@ pub fn compile(spec: &WorkflowDefinitionSpec) -> Result<Graph, Vec<Fault>> {
 fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut Vec<Fault>) -> Option<GraphNode> {
     let title = node.display_name.clone().unwrap_or_else(|| node.name.clone());
     let edges = Edges { node, following, place };
-    match (&node.approval, &node.condition, &node.execute, &node.action, &node.end) {
-        (Some(approval), None, None, None, None) => {
+    match (&node.approval, &node.condition, &node.execute, &node.notify, &node.action, &node.end) {
+        (Some(approval), None, None, None, None, None) => {
             edges.only("an approval", &["approved", "rejected", "expired"], faults);
             let timeout = compile_timeout(approval, place, faults);
             if node.next.contains_key("expired") && timeout.as_ref().is_none_or(|timeout| timeout.output != "expired") {
@@ -81,6 +88,7 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
             }
             Some(GraphNode::Step(Step {
                 title,
+                names: node.display_names.clone(),
                 partitions: compile_partitions(approval, place, faults),
                 self_approval: approval.self_approval,
                 require_comment: approval.require_comment,
@@ -93,7 +101,7 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                 expired: edges.written("expired", "Expired"),
             }))
         }
-        (None, Some(condition), None, None, None) => {
+        (None, Some(condition), None, None, None, None) => {
             edges.only("a condition", &["then", "else"], faults);
             if !node.next.contains_key("else") {
                 let message =
@@ -113,11 +121,17 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                 }
             }
         }
-        (None, None, Some(_), None, None) => {
+        (None, None, Some(_), None, None, None) => {
             edges.only("execute", &["done"], faults);
             Some(GraphNode::Execute(Execution { title, done: edges.onward("done", faults) }))
         }
-        (None, None, None, Some(action), None) => {
+        (None, None, None, Some(notify), None, None) => {
+            edges.only("notify", &["done"], faults);
+            let to = compile_recipients(&notify.to, &format!("{place}.notify"), faults);
+            let done = edges.onward("done", faults);
+            Some(GraphNode::Notify(Notice { title, to, topic: notify.topic.clone(), done }))
+        }
+        (None, None, None, None, Some(action), None) => {
             edges.only("an action", &["done", "failed", "timedOut"], faults);
             let done = edges.onward("done", faults);
             match Work::compile(action) {
@@ -132,7 +146,7 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
                 }
             }
         }
-        (None, None, None, None, Some(end)) => {
+        (None, None, None, None, None, Some(end)) => {
             if let Some(output) = node.next.keys().next() {
                 faults.push(fault(&format!("{place}.next.{output}"), "an end leads nowhere; remove next".to_owned()));
             }
@@ -143,7 +157,8 @@ fn compile_node(node: &Node, following: Option<&Node>, place: &str, faults: &mut
             }))
         }
         _ => {
-            faults.push(fault(place, "a node is exactly one of approval, condition, execute, action, end".to_owned()));
+            let message = "a node is exactly one of approval, condition, execute, notify, action, end";
+            faults.push(fault(place, message.to_owned()));
             None
         }
     }
@@ -210,6 +225,7 @@ fn compile_escalations(approval: &Approval, place: &str, faults: &mut Vec<Fault>
             faults.push(fault(&format!("{place}.approvers"), "nobody is named; name who is asked besides".to_owned()));
         }
         let approvers = compile_sources(&escalation.approvers, &format!("{place}.approvers"), faults);
+        let mails = compile_mails(&escalation.approvers, &format!("{place}.approvers"), faults);
         let Some(span) = span else { continue };
         if let (Span::After(after), Some(Span::After(before))) = (&span, levels.last().map(|level| &level.span))
             && after < before
@@ -217,7 +233,7 @@ fn compile_escalations(approval: &Approval, place: &str, faults: &mut Vec<Fault>
             let message = format!("comes before level {position}; list the levels in the order in which they come");
             faults.push(fault(&format!("{place}.after"), message));
         }
-        levels.push(Level { span, approvers });
+        levels.push(Level { span, approvers, mails, topic: escalation.topic.clone() });
     }
     levels
 }
@@ -274,6 +290,9 @@ fn compile_partitions(approval: &Approval, place: &str, faults: &mut Vec<Fault>)
         ("rejections", approval.rejections.is_some()),
         ("viewers", !approval.viewers.is_empty()),
         ("fields", !approval.fields.is_empty()),
+        ("notify", approval.notify.is_some()),
+        ("notifyUser", approval.notify_user.is_some()),
+        ("notifications", !approval.notifications.is_empty()),
     ] {
         if written {
             let message = format!("with partitions, {field} belongs inside each partition");
@@ -330,14 +349,23 @@ fn compile_rule(partition: &Partition, place: &str, faults: &mut Vec<Fault>) -> 
             faults.push(open_quorum(place, &format!("approvers[{position}] is {source}")));
         }
     }
+    for (position, _) in partition.viewers.iter().enumerate().filter(|(_, viewer)| viewer.mail.is_some()) {
+        let message = "viewers are asked nothing, so nobody is mailed; remove it".to_owned();
+        faults.push(fault(&format!("{place}.viewers[{position}].mail"), message));
+    }
     Rule {
         name: partition.name.clone(),
         title: partition.display_name.clone().unwrap_or_else(|| partition.name.clone()),
+        names: partition.display_names.clone(),
         approvers,
+        mails: compile_mails(&partition.approvers, &format!("{place}.approvers"), faults),
         viewers: compile_sources(&partition.viewers, &format!("{place}.viewers"), faults),
         required,
         rejections,
         fields: partition.fields.clone(),
+        notify: partition.notify.clone(),
+        notify_user: partition.notify_user.clone(),
+        notifications: compile_of_partition(&partition.notifications, place, faults),
     }
 }
 
@@ -350,6 +378,19 @@ fn compile_sources(sources: &[ApproverSource], place: &str, faults: &mut Vec<Fau
         }
     }
     compiled
+}
+
+/// What reaches the groups among these sources.
+fn compile_mails(sources: &[ApproverSource], place: &str, faults: &mut Vec<Fault>) -> Vec<Mail> {
+    let mut mails = Vec::new();
+    for (source, ApproverSource { group, mail, .. }) in sources.iter().enumerate() {
+        let (Some(group), Some(address)) = (group, mail) else { continue };
+        if !is_mailbox(address) {
+            faults.push(fault(&format!("{place}[{source}].mail"), no_mailbox(address)));
+        }
+        mails.push(Mail { source, group: group.clone(), address: address.clone() });
+    }
+    mails
 }
 
 /// All and percentages need a list of people; Kubernetes cannot list the members of a group (semantics.md 2).

@@ -5,15 +5,17 @@
 
 mod check;
 mod compile;
+mod telling;
 
 pub use check::{check, supplied, warnings};
 pub use compile::compile;
+pub use telling::{Telling, To, check_notifications, compile_notifications, is_mailbox};
 
 use super::activity::Work;
 use super::condition::Test;
 use super::input;
 use super::source::{Need, Source};
-use crate::api::{Field, NoApprovers, Outcome, RequireComment, SelfApproval};
+use crate::api::{Field, NoApprovers, Outcome, RequireComment, SelfApproval, TopicRef};
 use crate::cel::Expression;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -27,6 +29,10 @@ pub const DEFAULT_PARTITION: &str = "default";
 pub struct Graph {
     /// What people call the workflow.
     pub title: Option<String>,
+    /// The same in other languages.
+    pub names: BTreeMap<String, String>,
+    /// Who is told what, about any part of it.
+    pub notifications: Vec<Telling>,
     /// The node to begin with.
     pub start: String,
     /// The nodes by name.
@@ -42,6 +48,8 @@ pub enum GraphNode {
     Condition(Branch),
     /// The operation is carried out.
     Execute(Execution),
+    /// Somebody is told.
+    Notify(Notice),
     /// The operator does something by itself.
     Action(Act),
     /// The workflow ends.
@@ -53,6 +61,8 @@ pub enum GraphNode {
 pub struct Step {
     /// What people call it.
     pub title: String,
+    /// The same in other languages.
+    pub names: BTreeMap<String, String>,
     /// Who decides, in parallel.
     pub partitions: Vec<Rule>,
     /// Whether initiator and subjects may decide.
@@ -97,6 +107,19 @@ pub struct Execution {
     pub done: Target,
 }
 
+/// A node at which somebody is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// What people call it.
+    pub title: String,
+    /// Who is told.
+    pub to: Vec<To>,
+    /// The topic; none: the built-in one.
+    pub topic: Option<String>,
+    /// Where it leads.
+    pub done: Target,
+}
+
 /// A node at which the operator does something by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Act {
@@ -119,8 +142,12 @@ pub struct Rule {
     pub name: String,
     /// What people call it.
     pub title: String,
+    /// The same in other languages.
+    pub names: BTreeMap<String, String>,
     /// Who may decide.
     pub approvers: Vec<Source>,
+    /// What reaches the members of groups among them.
+    pub mails: Vec<Mail>,
     /// Who may see what is recorded, besides them.
     pub viewers: Vec<Source>,
     /// How many approvals approve.
@@ -129,6 +156,23 @@ pub struct Rule {
     pub rejections: u32,
     /// What an approval records.
     pub fields: Vec<Field>,
+    /// Whether and how whoever may decide is told so.
+    pub notify: Option<TopicRef>,
+    /// Whether and how those whom it is about are told what becomes of it.
+    pub notify_user: Option<TopicRef>,
+    /// Who else is told what about it.
+    pub notifications: Vec<Telling>,
+}
+
+/// An address that reaches the members of a group, whom Kubernetes cannot list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mail {
+    /// The position of the source among the approvers.
+    pub source: usize,
+    /// The group.
+    pub group: String,
+    /// The address.
+    pub address: String,
 }
 
 /// How many must approve.
@@ -158,6 +202,10 @@ pub struct Level {
     pub span: Span,
     /// Who is asked besides.
     pub approvers: Vec<Source>,
+    /// What reaches the members of groups among them.
+    pub mails: Vec<Mail>,
+    /// The topic by which they are told; none: the built-in one.
+    pub topic: Option<String>,
 }
 
 /// A time limit.
@@ -239,6 +287,7 @@ impl GraphNode {
             }
             Self::Condition(branch) => vec![("then", &branch.then), ("else", &branch.otherwise)],
             Self::Execute(execution) => vec![("done", &execution.done)],
+            Self::Notify(notice) => vec![("done", &notice.done)],
             Self::Action(act) => vec![("done", &act.done), ("failed", &act.failed), ("timedOut", &act.timed_out)],
             Self::End(_) => Vec::new(),
         }

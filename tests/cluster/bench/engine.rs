@@ -113,6 +113,7 @@ impl Case {
     fn plan(&self, status: &WorkflowInstanceStatus, signals: &[Signal]) -> Plan {
         advance(&Facts {
             instance: Instance {
+                namespace: "default",
                 name: "release",
                 uid: "uid",
                 generation: Some(1),

@@ -1,0 +1,172 @@
+//! Composes what happened to instances, and puts it into the outbox. Whatever fails is tried again, with the newest copy of the
+//! instance; nothing waits for it.
+
+use super::Notifications;
+use super::facts::{self, Standing};
+use crate::controllers::instances::live::Parsed;
+use crate::controllers::{Context, backoff, report};
+use crate::engine::Note;
+use crate::notify::{Composed, Occurrence, Setting, Story};
+use crate::store::{self, Mark, Store};
+use jiff::Timestamp;
+use kube::Resource;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// How many occurrences are composed together: one may be told to many people.
+const TOGETHER: usize = 200;
+
+/// How many messages are stored together.
+const STORED_TOGETHER: usize = 500;
+
+/// Why something could not be told at the moment.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Facts(#[from] facts::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("what is to be told could not be computed: {0}")]
+    Computed(#[from] tokio::task::JoinError),
+}
+
+/// Tells what happened to the instances of the queue, until `stop` is cancelled.
+pub async fn run(notifications: &Notifications, context: &Arc<Context>, stop: &CancellationToken) {
+    let store = tokio::select! {
+        store = notifications.store() => store,
+        () = stop.cancelled() => return,
+    };
+    let mut birth = None;
+    let mut failures = 0;
+    loop {
+        let (since, parsed) = tokio::select! {
+            next = notifications.queue.next() => next,
+            () = stop.cancelled() => return,
+        };
+        match tell(&parsed, &mut birth, &store, notifications, context).await {
+            Ok(()) => {
+                notifications.queue.done(&parsed);
+                failures = 0;
+            }
+            Err(error) => {
+                report("notifications", &context.metrics, &error);
+                notifications.queue.failed(since, parsed);
+                failures += 1;
+                tokio::select! {
+                    () = tokio::time::sleep(backoff(failures)) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+async fn tell(
+    parsed: &Arc<Parsed>,
+    birth: &mut Option<Timestamp>,
+    store: &Store,
+    notifications: &Notifications,
+    context: &Arc<Context>,
+) -> Result<(), Error> {
+    let born = match birth {
+        Some(born) => *born,
+        None => *birth.insert(super::recover::birth(store, context.clock.now()).await?),
+    };
+    let Some(standing) = Standing::of(parsed.clone(), context).await? else { return Ok(()) };
+    let standing = Arc::new(standing);
+    let (one, shared) = (standing.clone(), context.clone());
+    let all = move || story(&one, &shared, |told: &Story<'_>| told.occurrences());
+    let happened = tokio::task::spawn_blocking(all).await?;
+    let ids: Vec<String> = happened.iter().map(|occurrence| occurrence.id.clone()).collect();
+    let uid = parsed.instance.meta().uid.clone().unwrap_or_default();
+    let ended = parsed.status.outcome.is_some();
+    let summary = summary(&ids);
+    if !ids.is_empty() && notifications.told(&uid) != Some(summary) {
+        let unmarked: HashSet<String> = store.unmarked(ids).await?.into_iter().collect();
+        let mut due: Vec<Occurrence> = happened.into_iter().filter(|one| unmarked.contains(&one.id)).collect();
+        // What happened before this store was kept was told by whoever kept another one.
+        let before = due.extract_if(.., |one| one.at < born).collect::<Vec<_>>();
+        let marks: Vec<Mark> = before.into_iter().map(|one| Mark { id: one.id, instance: uid.clone() }).collect();
+        store.enqueue(&marks, &[], context.clock.now()).await?;
+        while !due.is_empty() {
+            let part: Vec<Occurrence> = due.drain(..due.len().min(TOGETHER)).collect();
+            let (one, shared) = (standing.clone(), context.clone());
+            let composed =
+                tokio::task::spawn_blocking(move || story(&one, &shared, |told| compose(told, &part, &shared))).await?;
+            queue(composed, &uid, &standing, store, notifications, context).await?;
+        }
+    }
+    notifications.remember(uid, (!ended).then_some(summary));
+    Ok(())
+}
+
+/// Asks something of the story of an instance.
+fn story<T: Default>(standing: &Standing, context: &Context, ask: impl FnOnce(&Story<'_>) -> T) -> T {
+    let facts = standing.facts(&context.options.settings);
+    let process = standing.revision.content.process.as_ref().map(|(_, process)| process);
+    Story::new(&facts, process, &context.options.notifications.subscriptions)
+        .map_or_else(T::default, |story| ask(&story))
+}
+
+fn compose(story: &Story<'_>, due: &[Occurrence], context: &Context) -> Composed {
+    let setting = Setting { links: &context.options.notifications.links, time_zone: "UTC" };
+    story.compose(due, &*context.notifications.topics(), &setting)
+}
+
+async fn queue(
+    composed: Composed,
+    uid: &str,
+    standing: &Standing,
+    store: &Store,
+    notifications: &Notifications,
+    context: &Context,
+) -> Result<(), Error> {
+    let Composed { messages, marks, without_address, faults } = composed;
+    let now = context.clock.now();
+    // Thousands of messages are more than one transaction should hold. The marks go with the last ones: after a crash in between
+    // the rest follows, and those that are queued already are left alone.
+    let mut parts = messages.chunks(STORED_TOGETHER).peekable();
+    let marks: Vec<Mark> = marks.into_iter().map(|id| Mark { id, instance: uid.to_owned() }).collect();
+    let mut marked = false;
+    while let Some(part) = parts.next() {
+        marked = parts.peek().is_none();
+        store.enqueue(if marked { &marks } else { &[] }, part, now).await?;
+    }
+    if !marked {
+        store.enqueue(&marks, &[], now).await?;
+    }
+    notifications.broken(faults);
+    if !without_address.is_empty() {
+        let names: Vec<_> = without_address.into_iter().collect();
+        let message = format!("not told, since the directory has no mail address of them: {}", names.join(", "));
+        let target = standing.parsed.instance.object_ref(&());
+        context.events.post(target, Note { warning: true, reason: "NoMailAddress", message });
+    }
+    Ok(())
+}
+
+/// The same occurrences give the same number: what has been told once need not be looked up again.
+fn summary(ids: &[String]) -> u64 {
+    let mut ordered: Vec<&String> = ids.iter().collect();
+    ordered.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    ordered.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Notifications {
+    /// What was told last of an instance, as a number.
+    fn told(&self, uid: &str) -> Option<u64> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied()
+    }
+
+    fn remember(&self, uid: String, summary: Option<u64>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match summary {
+            Some(summary) => _ = told.insert(uid, summary),
+            None => _ = told.remove(&uid),
+        }
+    }
+}
