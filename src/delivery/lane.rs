@@ -385,7 +385,12 @@ impl<C: Carrier> Lane<C> {
 
     /// Records what came of messages.
     async fn settle(&mut self) {
-        if self.fates.is_empty() || (self.store_down && Instant::now() < self.store_at) {
+        if self.store_down && Instant::now() < self.store_at {
+            return;
+        }
+        if self.fates.is_empty() {
+            // There is nothing to record: whatever is asked next shows whether it answers again.
+            self.store_down = false;
             return;
         }
         match self.parts.store.settle(&self.parts.holder, &self.fates, self.now()).await {
@@ -448,7 +453,7 @@ impl<C: Carrier> Lane<C> {
             wake = wake.min(at);
         }
         if self.store_down {
-            return wake.min(self.store_at).max(self.store_at);
+            return self.store_at;
         }
         match self.gate {
             Gate::Open if self.waiting.len() < self.parts.at_once => {
