@@ -98,7 +98,7 @@ async fn each_finished(context: &Context, mut each: impl FnMut(Parsed)) -> Resul
 
 /// Forgets what was told of instances, and the schedules of objects, that are gone; again and again, for ever.
 pub async fn sweep(notifications: &Notifications, context: &Context) {
-    // Before, every Digest and Reminder seems to be gone.
+    // What a watch has not shown yet is not gone.
     context.synced.wait().await;
     let store = notifications.store().await;
     loop {

@@ -196,10 +196,8 @@ async fn keep_up<K: Scheduled>(
             }
             Step::Wait(next) => return Ok(next),
             Step::Run(due) => {
-                // What people have been told is a lot, and only a run asks for it. It is that of another run when somebody else was
-                // faster.
-                let known = store.schedule(&uid).await?.filter(|known| Some(&known.handled) == handled.as_ref());
-                let Some(known) = known else { continue };
+                // What is due has a state: a schedule begins before it comes.
+                let Some(known) = store.schedule(&uid).await? else { continue };
                 carry_out(object, schedule, due, &known, &store, status, context).await?;
             }
         }
