@@ -354,7 +354,9 @@ impl Carrier for MailCarrier {
             return Outcome::Refused("the mail has no recipient".to_owned());
         };
         let mail = letter.formatted();
-        let envelope = Envelope { from: &self.from, to, mail: &mail };
+        // The client ends the last line itself.
+        let mail = mail.strip_suffix(b"\r\n").unwrap_or(&mail);
+        let envelope = Envelope { from: &self.from, to, mail };
         loop {
             let mut taken = match self.pool.take().await {
                 Ok(taken) => taken,

@@ -168,8 +168,10 @@ impl<C: Carrier> Lane<C> {
         self.parts.carrier.close().await;
     }
 
+    /// The moment, as exact as the store keeps it.
     fn now(&self) -> Timestamp {
-        (self.parts.clock)()
+        let now = (self.parts.clock)();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
     fn is_open(&self) -> bool {
@@ -191,10 +193,10 @@ impl<C: Carrier> Lane<C> {
         if !self.is_open() || self.waiting.len() >= self.parts.at_once || !(self.hungry || now >= self.look_at) {
             return;
         }
-        let room = self.bucket.room(now);
-        if room == 0 {
+        let (room, worthwhile) = (self.bucket.room(now), self.bucket.worthwhile(self.parts.at_once));
+        if room < worthwhile {
             self.hungry = false;
-            self.look_at = now + self.bucket.wait();
+            self.look_at = now + self.bucket.wait(worthwhile);
             return;
         }
         let limit = room.min(4 * self.parts.at_once - self.waiting.len());
@@ -280,8 +282,8 @@ impl<C: Carrier> Lane<C> {
             && self.ours_until.saturating_duration_since(Instant::now()) > lease / 4
         {
             let Some(claimed) = self.waiting.pop_front() else { break };
-            let (carrier, carried) = (Arc::clone(&self.parts.carrier), claimed.clone());
-            let task = self.running.spawn(async move { Done::Carried(carrier.carry(&carried).await) });
+            let (carrier, copy) = (Arc::clone(&self.parts.carrier), claimed.clone());
+            let task = self.running.spawn(async move { Done::Carried(carrier.carry(&copy).await) });
             self.carried.insert(task.id(), claimed);
         }
     }

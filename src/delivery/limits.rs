@@ -46,13 +46,24 @@ impl Bucket {
         }
     }
 
-    /// How long until there is room for one.
+    /// How many are worth the trouble to fetch: a tenth of a second's, for what is fetched is written down.
     #[must_use]
-    pub fn wait(&self) -> Duration {
-        if self.per_second <= 0.0 || self.tokens >= 1.0 {
+    pub fn worthwhile(&self, most: usize) -> usize {
+        // Never negative, and far below what an f64 counts exactly.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let tenth = (self.per_second / 10.0) as usize;
+        tenth.clamp(1, most.max(1))
+    }
+
+    /// How long until there is room for so many.
+    #[must_use]
+    pub fn wait(&self, count: usize) -> Duration {
+        #[allow(clippy::cast_precision_loss)]
+        let missing = count as f64 - self.tokens;
+        if self.per_second <= 0.0 || missing <= 0.0 {
             return Duration::ZERO;
         }
-        Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).min(3600.0))
+        Duration::from_secs_f64((missing / self.per_second).min(3600.0))
     }
 }
 
@@ -100,7 +111,9 @@ mod tests {
             gone += room;
         }
         assert!((30..=31).contains(&gone), "one at once, then ten a second: {gone}");
-        assert!(bucket.wait() > Duration::ZERO && bucket.wait() <= Duration::from_millis(100));
+        assert!(bucket.wait(1) > Duration::ZERO && bucket.wait(1) <= Duration::from_millis(100));
+        assert!(bucket.wait(5) > Duration::from_millis(400) && bucket.wait(5) <= Duration::from_millis(500));
+        assert_eq!((bucket.worthwhile(8), Bucket::new(500.0, start).worthwhile(8)), (1, 8));
         assert_eq!(
             bucket.room(start + Duration::from_mins(10)),
             10,
@@ -122,7 +135,7 @@ mod tests {
     fn without_a_limit_everything_goes() {
         let mut bucket = Bucket::new(0.0, Instant::now());
         bucket.take(1000);
-        assert_eq!((bucket.room(Instant::now()), bucket.wait()), (usize::MAX, Duration::ZERO));
+        assert_eq!((bucket.room(Instant::now()), bucket.wait(9)), (usize::MAX, Duration::ZERO));
     }
 
     #[test]

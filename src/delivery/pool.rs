@@ -54,7 +54,7 @@ impl Pool {
             let freed = self.freed.notified();
             match self.try_take() {
                 Try::Idle(connection) => {
-                    return Ok(Taken { connection: Some(connection), used: true, pool: Arc::clone(self) });
+                    return Ok(Taken { connection: Some(*connection), used: true, pool: Arc::clone(self) });
                 }
                 Try::Open => {
                     // Counted already; closed again when this is dropped.
@@ -112,7 +112,7 @@ impl Pool {
         let mut state = self.state();
         while let Some((connection, since)) = state.idle.pop() {
             if since.elapsed() < REST {
-                return Try::Idle(connection);
+                return Try::Idle(Box::new(connection));
             }
             state.open -= 1;
             farewell(connection);
@@ -144,7 +144,7 @@ impl Pool {
 }
 
 enum Try {
-    Idle(AsyncSmtpConnection),
+    Idle(Box<AsyncSmtpConnection>),
     Open,
     Wait,
 }

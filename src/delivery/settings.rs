@@ -275,8 +275,8 @@ fn signing(dkim: &Dkim) -> Result<DkimConfig, Error> {
         DkimSigningKey::new(&STANDARD.encode(seed), DkimSigningAlgorithm::Ed25519)
     };
     let key = key.map_err(|error| wrong("DKIM key", format!("{error}; {HOW}")))?;
-    let headers =
-        ["From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "MIME-Version", "Content-Type"];
+    // Content-Type is not among them: the library signs what is in the outer headers alone, and that of a multipart is not.
+    let headers = ["From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "MIME-Version"];
     // Relaxed, for servers on the way fold headers anew.
     let relaxed = DkimCanonicalizationType::Relaxed;
     Ok(DkimConfig::new(

@@ -40,8 +40,9 @@ const CONNECTIONS: u32 = 5;
 /// How many rows one statement takes.
 const ROWS: usize = 64;
 
-/// What `SQLite` is told at every connection. `FULL`: what is recorded as sent stays so when the machine loses power.
-const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+/// What `SQLite` is told at every connection. `NORMAL`: a machine that loses power may forget the last moments, as a whole; they are
+/// computed again. What was sent is recorded more firmly: see [`Store::settle`].
+const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
                        PRAGMA foreign_keys = ON";
 
 /// Is told before and after every write, by its name. Tests stop the world there.
@@ -51,6 +52,8 @@ pub type Tripwire = Arc<dyn Fn(&'static str) + Send + Sync>;
 #[derive(Clone)]
 pub struct Store {
     pool: AnyPool,
+    /// It is `SQLite`.
+    lite: bool,
     /// Counts up when messages were queued.
     queued: watch::Sender<u64>,
     tripwire: Option<Tripwire>,
@@ -128,7 +131,7 @@ impl Store {
         };
         let pool = pool.connect_with(options).await.map_err(|source| Error::Open { url: shown.clone(), source })?;
         MIGRATIONS.run(&pool).await.map_err(|source| Error::Migrate { url: shown, source })?;
-        Ok(Self { pool, queued: watch::Sender::new(0), tripwire: None })
+        Ok(Self { pool, lite, queued: watch::Sender::new(0), tripwire: None })
     }
 
     /// The same store, which tells of its writes before and after.

@@ -14,7 +14,7 @@ use crate::notify::{Destination, Message};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use std::collections::BTreeMap;
 
 /// Nothing waits longer than this before it is looked at again: what seems to, waits for a clock that was wrong.
@@ -192,7 +192,8 @@ impl Store {
         Ok(())
     }
 
-    /// Records what came of messages, in one transaction. That one was sent is recorded whoever holds it now.
+    /// Records what came of messages, in one transaction. That one was sent is recorded whoever holds it now; the record outlives a
+    /// loss of power, or everything that was sent lately would be sent again.
     ///
     /// # Errors
     /// When the store does not answer; nothing is recorded then.
@@ -201,7 +202,11 @@ impl Store {
             return Ok(());
         }
         self.trip("settle");
-        let mut transaction = self.pool.begin().await?;
+        let mut connection = self.pool.acquire().await?;
+        if self.lite {
+            connection.execute("PRAGMA synchronous = FULL").await?;
+        }
+        let mut transaction = connection.begin().await?;
         let sent: Vec<&String> = fates.iter().filter(|(_, fate)| *fate == Fate::Sent).map(|(id, _)| id).collect();
         for chunk in sent.chunks(ROWS) {
             record_sent(&mut transaction, chunk, now).await?;
@@ -230,6 +235,9 @@ impl Store {
             }
         }
         transaction.commit().await?;
+        if self.lite {
+            connection.execute("PRAGMA synchronous = NORMAL").await?;
+        }
         self.trip("settled");
         Ok(())
     }

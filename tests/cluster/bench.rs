@@ -8,6 +8,7 @@
 //! - [`crowd`]: ten thousand instances that wait: memory, and restarts with them
 //! - [`gate`]: what the gate adds to a request, gated or not
 //! - [`engine`]: the decision logic alone
+//! - [`notifications`]: mails from the outbox into a server, against a plain loop
 //!
 //! [`load`] asks and approves as people do, [`observed`] reads what processes and servers tell about themselves, and
 //! [`report`] shows it.
@@ -18,8 +19,11 @@ mod decisions;
 mod engine;
 mod gate;
 mod load;
+mod notifications;
 mod observed;
 mod report;
+#[allow(dead_code, reason = "the tests of delivery ask it more")]
+mod sink;
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +35,15 @@ use crate::cluster::{ControlPlane, Operator, OperatorOptions, Options, root};
 use load::Load;
 use observed::Busy;
 use report::{Goal, Report};
+
+/// What can be measured alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Part {
+    /// What the gate adds to a request.
+    Gate,
+    /// Mails from the outbox into a server.
+    Notifications,
+}
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +68,8 @@ pub struct Size {
     decided_while_down: usize,
     /// How long each question is put to the engine.
     engine: Duration,
+    /// Mails.
+    mails: usize,
 }
 
 const WHOLE: Size = Size {
@@ -68,6 +83,7 @@ const WHOLE: Size = Size {
     waiting: 10_000,
     decided_while_down: 100,
     engine: Duration::from_secs(2),
+    mails: 20_000,
 };
 
 const QUICK: Size = Size {
@@ -81,6 +97,7 @@ const QUICK: Size = Size {
     waiting: 1000,
     decided_while_down: 10,
     engine: Duration::from_millis(200),
+    mails: 2000,
 };
 
 /// How many instances, and how many writers, are under way at the same time where that is not what is measured.
@@ -88,11 +105,17 @@ const AT_ONCE: usize = 64;
 
 /// Measures everything, prints the table and keeps it in `target/bench.json`.
 ///
-/// With `gate_only`, only what the gate adds.
-pub async fn run(quick: bool, gate_only: bool) -> Result<()> {
+/// With `only`, one part alone, and nothing is kept.
+pub async fn run(quick: bool, only: Option<Part>) -> Result<()> {
     let size = if quick { QUICK } else { WHOLE };
     let started = Instant::now();
     let mut report = Report::default();
+
+    if only == Some(Part::Notifications) {
+        measure_notifications(&mut report, size).await?;
+        report.show();
+        return Ok(());
+    }
 
     say("starting a control plane");
     let options = Options { audit: false, ..Options::default() };
@@ -100,7 +123,7 @@ pub async fn run(quick: bool, gate_only: bool) -> Result<()> {
     cluster.install_chart(&["deployment.enabled=false"]).await?;
     let load = Load::prepare(&cluster).await?;
 
-    if gate_only {
+    if only == Some(Part::Gate) {
         let operator = Operator::spawn(&cluster, OperatorOptions::beside_this_program()?).await?;
         operator.wait_ready().await?;
         measure_gate(&cluster, &mut report, size).await?;
@@ -183,6 +206,8 @@ pub async fn run(quick: bool, gate_only: bool) -> Result<()> {
     report.figure("engine, compiling a definition of 200 nodes", engine.compile_ms, "ms");
     report.raw("engine", &engine);
 
+    measure_notifications(&mut report, size).await?;
+
     report.raw("size", &json!({ "quick": quick, "waiting": size.waiting, "seconds": started.elapsed().as_secs_f64() }));
     report.raw("machine", &Busy::machine());
     report.show();
@@ -210,6 +235,18 @@ async fn measure_gate(cluster: &ControlPlane, report: &mut Report, size: Size) -
         }
     }
     report.raw("gate", &gate);
+    Ok(())
+}
+
+/// Mails from the outbox, against a plain loop.
+async fn measure_notifications(report: &mut Report, size: Size) -> Result<()> {
+    say("mails");
+    let sent = notifications::measure(size.mails).await?;
+    report.figure("mails put into the outbox", sent.queued_per_second, "/s");
+    report.figure("mails from the outbox into a server", sent.per_second, "/s");
+    report.figure("a plain loop of the same library", sent.plain_per_second, "/s");
+    report.figure("the outbox, as part of the plain loop", sent.per_second / sent.plain_per_second, "");
+    report.raw("notifications", &sent);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs of the real control plane into target/cluster/bin: kube-apiserver, kube-controller-manager,
 # kubectl, etcd and helm, at the versions that tools/*/go.mod pin. Builds only what is missing or pinned anew.
+# Sees to it that there is what notifications are tested with: PostgreSQL, postfix, and a mail server in Python.
 #
 #   tests/cluster/build.sh              builds them
 #   tests/cluster/build.sh --compiler   only sees to it that there is a C compiler, which Rust needs too
@@ -24,6 +25,41 @@ need() {
   fi
   command -v "$program" >/dev/null ||
     fail "$program is missing. Debian, Ubuntu: sudo apt-get install $package. Fedora: sudo dnf install $package."
+}
+
+# need_file PATTERN DEBIAN_PACKAGE: the same for what no PATH leads to.
+need_file() {
+  local pattern=$1 package=$2
+  compgen -G "$pattern" >/dev/null && return
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    say "$pattern is missing: installing the Debian package $package"
+    apt-get install -y --no-install-recommends "$package" >&2 ||
+      { apt-get update >&2 && apt-get install -y --no-install-recommends "$package" >&2; } || true
+  fi
+  compgen -G "$pattern" >/dev/null || fail "$pattern is missing. Debian, Ubuntu: sudo apt-get install $package."
+}
+
+# What tests/delivery needs beside this checkout.
+need_mail() {
+  local folder=$bin/../mail requirements=$here/../delivery/requirements.txt wanted
+  # No package may ask questions, and postfix is not to become this machine's mail server.
+  export DEBIAN_FRONTEND=noninteractive
+  if [[ $(id -u) == 0 ]] && command -v debconf-set-selections >/dev/null && ! command -v postfix >/dev/null; then
+    debconf-set-selections <<<'postfix postfix/main_mailer_type select No configuration'
+  fi
+  command -v initdb >/dev/null || need_file '/usr/lib/postgresql/*/bin/initdb' postgresql
+  PATH=$PATH:/usr/sbin need postfix postfix
+  PATH=$PATH:/usr/sbin need saslpasswd2 sasl2-bin
+  need_file '/usr/lib/*/sasl2/libplain.so' libsasl2-modules
+  need python3 python3
+  wanted=$(cksum <"$requirements")
+  [[ -e $folder/stamp && $(<"$folder/stamp") == "$wanted" ]] && return
+  python3 -m pip --version >/dev/null 2>&1 || need_file '/usr/lib/python3/dist-packages/pip' python3-pip
+  say "Installing the mail server of the tests"
+  rm -rf "$folder"
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --require-hashes --no-deps --target "$folder" \
+    --requirement "$requirements" >&2
+  printf '%s\n' "$wanted" >"$folder/stamp"
 }
 
 need_go() {
@@ -71,3 +107,4 @@ build kubernetes kube-apiserver kube-controller-manager kubectl
 build etcd etcd
 build helm helm
 rmdir "$bin/new"
+need_mail

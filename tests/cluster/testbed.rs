@@ -59,9 +59,9 @@ enum Command {
         /// Ten times less of everything: to see that it works
         #[arg(long)]
         quick: bool,
-        /// Only what the gate adds to a request
+        /// One part alone
         #[arg(long)]
-        gate_only: bool,
+        only: Option<bench::Part>,
     },
 }
 
@@ -73,7 +73,7 @@ async fn main() -> ExitCode {
         Command::Up { values, smtp_url } => up(values, smtp_url).await,
         Command::Kubeconfig { user, groups } => kubeconfig(&user, &groups),
         Command::Demo { context } => return demo::run(context.as_deref()).await,
-        Command::Bench { quick, gate_only } => bench::run(quick, gate_only).await,
+        Command::Bench { quick, only } => bench::run(quick, only).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
