@@ -10,6 +10,7 @@ use super::topics::Topics;
 use super::{Destination, Links, Message, Rendered, id_of};
 use crate::directory::Contact;
 use crate::directory::delegations::SERVICE_ACCOUNT;
+use crate::engine::graph::To;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -65,12 +66,16 @@ impl Story<'_> {
             // By topic, once for each destination, whatever upper and lower case it is written in.
             let mut told = BTreeSet::new();
             let parameters = Parameters::new(self, occurrence, setting);
-            for (to, topic) in self.told(occurrence) {
+            let mut recipients = self.told(occurrence);
+            // Whoever is asked, and is meant by something else too, hears that they are asked.
+            recipients.sort_by_key(|(to, _)| *to != To::Approvers);
+            for (to, topic) in recipients {
                 if !texts.is_enabled(&topic) {
                     continue;
                 }
                 for reached in people.meant(&to, occurrence) {
-                    let Some(recipient) = self.recipient(&reached, &mut composed.without_address) else { continue };
+                    let Some(mut recipient) = self.recipient(&reached, &mut composed.without_address) else { continue };
+                    recipient.asked = to == To::Approvers && occurrence.event.asks();
                     if !told.insert((topic.clone(), recipient.key.clone())) {
                         continue;
                     }
@@ -91,8 +96,8 @@ impl Story<'_> {
         texts: &dyn Texts,
         faults: &mut BTreeSet<(String, String)>,
     ) -> Message {
-        let Recipient { to, key, shown, locale } = recipient;
-        let filled = parameters.to(locale.as_deref(), &shown);
+        let Recipient { to, key, shown, locale, asked } = recipient;
+        let filled = parameters.to(locale.as_deref(), &shown, asked);
         let Rendered { subject, text, html, fault } =
             texts.render(topic, occurrence.event.topic(), locale.as_deref(), &filled);
         faults.extend(fault.map(|fault| (topic.to_owned(), fault)));
@@ -130,19 +135,22 @@ impl Story<'_> {
                     return None;
                 };
                 let key = format!("mail {}", address.to_lowercase());
-                Some(Recipient { to: Destination::Mail { address, name: display_name }, key, shown, locale })
+                let to = Destination::Mail { address, name: display_name };
+                Some(Recipient { to, key, shown, locale, asked: false })
             }
             Reached::Address(address) => Some(Recipient {
                 to: Destination::Mail { address: address.clone(), name: None },
                 key: format!("mail {}", address.to_lowercase()),
                 shown: json!({"username": null, "displayName": address, "email": address, "locale": null}),
                 locale: None,
+                asked: false,
             }),
             Reached::Channel(channel) => Some(Recipient {
                 to: Destination::Channel(channel.clone()),
                 key: format!("channel {channel}"),
                 shown: json!({"username": null, "displayName": channel, "email": null, "locale": null}),
                 locale: None,
+                asked: false,
             }),
         }
     }
@@ -166,4 +174,6 @@ struct Recipient {
     /// How templates see them.
     shown: Value,
     locale: Option<String>,
+    /// Whether they are asked to decide.
+    asked: bool,
 }

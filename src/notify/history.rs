@@ -62,6 +62,11 @@ impl Event {
             Self::Notice => "request-done",
         }
     }
+
+    /// Whether `Approvers` are asked to decide by it, and not merely told.
+    pub(super) fn asks(self) -> bool {
+        matches!(self, Self::On(NotificationEvent::Assigned | NotificationEvent::Opened | NotificationEvent::Escalated))
+    }
 }
 
 impl fmt::Display for Event {

@@ -30,14 +30,14 @@ struct Standing {
 impl<'a> Parameters<'a> {
     pub(super) fn new(story: &'a Story<'a>, occurrence: &'a Occurrence, setting: &'a Setting<'a>) -> Self {
         let mut parameters = Self { story, occurrence, setting, command: String::new() };
-        if occurrence.asks.is_some() {
+        if occurrence.event.asks() {
             parameters.command = parameters.kubectl().unwrap_or_default();
         }
         parameters
     }
 
-    /// For one recipient, in their language.
-    pub(super) fn to(&self, locale: Option<&str>, recipient: &Value) -> Value {
+    /// For one recipient, in their language. How to decide is told to whoever is asked, and to nobody else.
+    pub(super) fn to(&self, locale: Option<&str>, recipient: &Value, asked: bool) -> Value {
         let facts = self.story.facts;
         let (spec, status) = (facts.instance.spec, facts.status);
         let workflow = spec.workflow_ref.as_ref().map(|reference| reference.name.as_str());
@@ -61,7 +61,7 @@ impl<'a> Parameters<'a> {
             "task": self.task(),
             "decision": self.decision().map(|decision| self.shown(decision)),
             "level": Some(self.occurrence.level).filter(|level| *level > 0),
-            "command": self.command,
+            "command": if asked { self.command.as_str() } else { "" },
         });
         if let Some(step) = self.story.step(self.occurrence).filter(|_| filled["task"].is_object()) {
             let partition = self.rule().and_then(partition_title);

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 #[cfg(test)]
+mod escalation;
+#[cfg(test)]
 mod tests;
 
 /// The topic of approvers, and what is sent where another one cannot be.

@@ -117,22 +117,9 @@ impl<'a> Run<'a> {
 impl Mail<'_> {
     fn write(&self, occasion: &Occasion<'_>) -> (Message, Option<String>) {
         let locale = self.to.locale.as_deref();
-        let tasks = self.listed.iter().enumerate();
-        let tasks = tasks.map(|(place, task)| occasion.show(*task, locale, place < self.new, self.links)).collect();
-        let mut parameters = self.parameters.clone();
-        parameters.insert("tasks".to_owned(), Value::Array(tasks));
-        parameters.insert("recipient".to_owned(), recipient(&self.to));
-        parameters
-            .insert("url".to_owned(), Value::from(if self.links { occasion.links.tasks() } else { String::new() }));
-        parameters.insert("timeZone".to_owned(), Value::from(occasion.time_zone));
-        let rendered = occasion.topics.render(self.topic, self.stand_in, locale, &Value::Object(parameters));
-        let (kind, uid) = (occasion.about.kind.as_deref(), occasion.about.uid.as_deref());
-        let (kind, uid, at) =
-            (kind.unwrap_or_default().to_ascii_lowercase(), uid.unwrap_or_default(), occasion.at.to_string());
-        let mut parts = vec![kind.as_str(), uid, at.as_str()];
-        parts.extend(self.id.iter().map(String::as_str));
+        let rendered = occasion.topics.render(self.topic, self.stand_in, locale, &self.parameters(occasion));
         let message = Message {
-            id: id_of(&parts),
+            id: self.id(occasion),
             to: Destination::Mail {
                 address: self.to.email.clone().unwrap_or_default(),
                 name: self.to.display_name.clone(),
@@ -146,6 +133,28 @@ impl Mail<'_> {
             event: Value::Null,
         };
         (message, rendered.fault)
+    }
+
+    fn id(&self, occasion: &Occasion<'_>) -> String {
+        let kind = occasion.about.kind.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let (uid, at) = (occasion.about.uid.as_deref().unwrap_or_default(), occasion.at.to_string());
+        let mut parts = vec![kind.as_str(), uid, at.as_str()];
+        parts.extend(self.id.iter().map(String::as_str));
+        id_of(&parts)
+    }
+
+    /// Everything that the template gets.
+    fn parameters(&self, occasion: &Occasion<'_>) -> Value {
+        let locale = self.to.locale.as_deref();
+        let tasks = self.listed.iter().enumerate();
+        let tasks = tasks.map(|(place, task)| occasion.show(*task, locale, place < self.new, self.links)).collect();
+        let mut parameters = self.parameters.clone();
+        parameters.insert("tasks".to_owned(), Value::Array(tasks));
+        parameters.insert("recipient".to_owned(), recipient(&self.to));
+        let url = if self.links { occasion.links.tasks() } else { String::new() };
+        parameters.insert("url".to_owned(), Value::from(url));
+        parameters.insert("timeZone".to_owned(), Value::from(occasion.time_zone));
+        Value::Object(parameters)
     }
 }
 

@@ -231,6 +231,28 @@ EOF
 }
 
 #[test]
+fn how_to_decide_is_told_to_whoever_is_asked_alone() {
+    let notifications = json!([
+        {"on": "opened", "to": [{"person": "Initiator"}, {"person": "Approvers"}]},
+        {"on": "assigned", "to": [{"person": "Initiator"}, {"person": "Approvers"}]},
+        {"on": "approved", "to": [{"person": "Approvers"}]}
+    ]);
+    let mut stage =
+        Stage::new(&check(&json!({"approvers": [{"user": "mary"}], "notifications": notifications})), &people());
+    stage.operate(&[]);
+    let commands = |stage: &Stage| {
+        let told = stage.messages().into_iter();
+        let asked = told.filter(|message| parameters(message)["command"] != "").collect::<Vec<_>>();
+        to(&asked)
+    };
+    assert_eq!(commands(&stage), ["partition-waiting Mary@example.com", "task-assigned Mary@example.com"]);
+    assert_eq!(stage.messages().len(), 4);
+    stage.decide("mary", Decision::Approve);
+    assert_eq!(commands(&stage), [""; 0], "it is decided");
+    assert_eq!(to(&stage.messages()).len(), 3, "who asked hears of everything, the approver of the outcome");
+}
+
+#[test]
 fn the_id_follows_from_whom_it_tells_what() {
     let approval = json!({"approvers": [{"user": "mary"}, {"user": "john"}], "required": 2, "notify": {}});
     let mut stage = Stage::new(&check(&approval), &people());

@@ -25,15 +25,24 @@ pub struct ScheduleState {
 }
 
 impl Store {
+    /// Up to where the schedule of the object with that uid has been dealt with; nothing before it has begun. Whoever only looks
+    /// whether something is due needs no more.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn handled(&self, uid: &str) -> Result<Option<Handled>, Error> {
+        let query = sqlx::query("SELECT schedule, handled_until FROM schedules WHERE uid = $1").bind(uid);
+        let Some(row) = query.fetch_optional(&self.pool).await? else { return Ok(None) };
+        Ok(Some(Handled { schedule: row.try_get("schedule")?, until: moment(row.try_get("handled_until")?) }))
+    }
+
     /// What is known of the schedule of the object with that uid; nothing before it has begun.
     ///
     /// # Errors
     /// When the store does not answer, or holds what this program did not write.
     pub async fn schedule(&self, uid: &str) -> Result<Option<ScheduleState>, Error> {
         // The moment is read before what goes with it: a run that is finished in between is found out by its moment.
-        let query = sqlx::query("SELECT schedule, handled_until FROM schedules WHERE uid = $1").bind(uid);
-        let Some(row) = query.fetch_optional(&self.pool).await? else { return Ok(None) };
-        let handled = Handled { schedule: row.try_get("schedule")?, until: moment(row.try_get("handled_until")?) };
+        let Some(handled) = self.handled(uid).await? else { return Ok(None) };
         let mut seen = Seen::default();
         let query = sqlx::query("SELECT task, number FROM seen_tasks WHERE uid = $1").bind(uid);
         for row in query.fetch_all(&self.pool).await? {

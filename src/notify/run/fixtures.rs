@@ -1,7 +1,7 @@
-//! What the tests of digests and reminders share: tasks, people, and topics that show the parameters that they get.
+//! What the tests of digests and reminders share: tasks, people, and what is in mails.
 
-use super::{Occasion, Run};
-use crate::api::{IdentitySpec, NotificationTopicSpec, Template};
+use super::{Mail, Occasion, Run};
+use crate::api::{IdentitySpec, NotificationTopicSpec};
 use crate::directory::Snapshot;
 use crate::notify::schedule::Schedule;
 use crate::notify::topics::Topics;
@@ -67,9 +67,6 @@ pub struct Place {
     pub links: Links,
 }
 
-/// Topics whose text is what they were given, as JSON.
-const SHOWING: [&str; 3] = ["task-digest", "reminder-medium", "reminder-manager"];
-
 impl Place {
     pub fn new(kind: &str, people: &[(String, IdentitySpec)]) -> Self {
         Self {
@@ -101,30 +98,13 @@ impl Place {
     }
 }
 
-/// The topics of the fixtures, these of them disabled.
+/// The topics that are built in, these of them disabled.
 pub fn topics(disabled: &[&str]) -> Topics {
-    let names = ["tasks", "recipient", "url", "timeZone"];
-    let digest = ["newCount", "restCount", "totalCount"];
-    let reminder = ["taskCount", "restCount", "totalCount", "approver", "minDays", "maxDays"];
-    let specs = SHOWING.map(|topic| {
-        let own = if topic == "task-digest" { &digest[..] } else { &reminder[..] };
-        let shown: Vec<_> = names.iter().chain(own).map(|name| format!("\"{name}\": {name}")).collect();
-        let template = |locale: &str| Template {
-            locale: locale.to_owned(),
-            subject: topic.to_owned(),
-            text: format!("{{{{ {{{}}} | tojson }}}}", shown.join(", ")),
-            html: None,
-        };
-        NotificationTopicSpec {
-            enabled: !disabled.contains(&topic),
-            templates: vec![template("en"), template("cs")],
-            ..NotificationTopicSpec::default()
-        }
-    });
-    Topics::new(SHOWING.into_iter().zip(&specs), "en")
+    let off = NotificationTopicSpec { enabled: false, ..NotificationTopicSpec::default() };
+    Topics::new(disabled.iter().map(|topic| (*topic, &off)), "en")
 }
 
-/// The messages of a run; no template failed.
+/// The messages of a run; the built-in texts suit them.
 pub fn written(run: &Run<'_>) -> Vec<Message> {
     let mut faults = BTreeSet::new();
     let messages: Vec<_> = run.messages(&mut faults).collect();
@@ -134,23 +114,30 @@ pub fn written(run: &Run<'_>) -> Vec<Message> {
     messages
 }
 
-/// The address of a message and what its template was given.
-pub fn shown(message: &Message) -> (String, Value) {
-    let Destination::Mail { address, .. } = &message.to else { panic!("no mail: {message:?}") };
-    (address.clone(), serde_json::from_str(&message.text).unwrap_or_else(|error| panic!("{error}: {}", message.text)))
+/// The address of every mail, and what its template is given.
+pub fn shown(run: &Run<'_>) -> Vec<(String, Value)> {
+    let shown = |(message, mail): (Message, &Mail<'_>)| {
+        let Destination::Mail { address, .. } = message.to else { panic!("no mail: {message:?}") };
+        (address, mail.parameters(&run.occasion))
+    };
+    written(run).into_iter().zip(&run.mails).map(shown).collect()
+}
+
+/// The topic and the id of every mail, without writing them.
+pub fn planned(run: &Run<'_>) -> Vec<(String, String)> {
+    run.mails.iter().map(|mail| (mail.topic.to_owned(), mail.id(&run.occasion))).collect()
 }
 
 /// Address, topic, what is listed (new ones with a star), and the counts of those names.
 pub fn summaries(run: &Run<'_>, counts: &[&str]) -> Vec<String> {
-    let summary = |message: &Message| {
-        let (address, given) = shown(message);
+    let summary = |((address, given), mail): ((String, Value), &Mail<'_>)| {
         let tasks = given["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
         let name = |task: &Value| {
             format!(" {}{}", task["instance"].as_str().unwrap_or("?"), if task["isNew"] == true { "*" } else { "" })
         };
         let tasks: String = tasks.iter().map(name).collect();
         let counts: String = counts.iter().map(|count| format!(" {}", given[*count])).collect();
-        format!("{address} {}:{tasks} |{counts}", message.topic)
+        format!("{address} {}:{tasks} |{counts}", mail.topic)
     };
-    written(run).iter().map(summary).collect()
+    shown(run).into_iter().zip(&run.mails).map(summary).collect()
 }
