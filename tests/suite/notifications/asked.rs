@@ -118,7 +118,8 @@ async fn r53_who_is_named_by_an_administrator_is_told() {
     scene.counts(&boss.signals(&release, reassign).await.unwrap()).await;
     let asked = post.brings(&scene, "nora", "Your approval is needed").await;
     // What the mail says to type works as it stands.
-    let command = asked.text().split_once("<<'EOF'\n").and_then(|(_, rest)| rest.split_once("EOF\n")).unwrap().0;
+    let text = asked.text();
+    let command = text.split_once("<<'EOF'\n").and_then(|(_, rest)| rest.split_once("EOF\n")).unwrap().0;
     let kubeconfig = scene.cluster.plane.kubeconfig_for(nora.name(), &[]).unwrap();
     let arguments = ["create", "-f", "-"];
     scene.cluster.plane.run_tool("kubectl", &kubeconfig, &arguments, command).await.unwrap().ok().unwrap();

@@ -112,7 +112,7 @@ fn links(mail: &Mail) -> Vec<String> {
     let ends = |letter: char| letter.is_whitespace() || "\"<>'".contains(letter);
     let mut links = Vec::new();
     for text in [mail.text(), mail.html()] {
-        let found = text.match_indices("http").map(|(at, _)| text[at..].split(ends).next().unwrap_or_default());
+        let found = text.match_indices("http").filter_map(|(at, _)| text[at..].split(ends).next());
         links.extend(found.filter(|link| link.contains("://")).map(str::to_owned));
     }
     links
@@ -156,11 +156,11 @@ async fn attack_41_opening_a_link_decides_nothing() {
         }
     }
     assert_eq!(scene.signals().await.len(), 0);
-    // Had anything of that reached the operator, it would have been judged before what Mary sends now.
-    let signal = mary.rejects(&release).await;
     scene.untouched(&before).await;
-    scene.counts(&signal).await;
+    // Had anything of that reached the operator, it would have been judged before what Mary sends now.
+    scene.counts(&mary.rejects(&release).await).await;
     assert_eq!(scene.outcome_of(&release).await, Outcome::Rejected);
+    assert_eq!(scene.status(&release).await.decisions.len(), 1);
 }
 
 /// Attack 15, for mail: what was only tried tells nobody.
@@ -210,19 +210,18 @@ async fn attack_39_nobody_chooses_addresses_for_their_own_instance() {
         (
             "definition",
             json!({"nodes": nodes, "notifications": told_at_once}),
-            "spec.workflow.notifications[0].to[0].address",
+            "spec.notifications[0].to[0].address",
             "an address",
         ),
-        ("mail", json!({"nodes": group}), "spec.workflow.nodes[check].approval.approvers[0].mail", "mail"),
-        ("node", json!({"nodes": notified}), "spec.workflow.nodes[tell].notify.to[0].address", "an address"),
+        ("mail", json!({"nodes": group}), "spec.nodes[check].approval.approvers[0].mail", "mail"),
+        ("node", json!({"nodes": notified}), "spec.nodes[tell].notify.to[0].address", "an address"),
     ] {
         let instance = eve.opens(name, json!({"workflow": workflow})).await;
-        assert_eq!(scene.outcome_of(&instance).await, Outcome::Failed);
-        let status = scene.now(&instance).await.status.unwrap();
-        let said = condition(&status.conditions, "Completed").unwrap().message.clone();
-        let because =
-            format!("{what} is not for a workflow of an instance's own; put the workflow into a WorkflowDefinition");
-        assert!(said.contains(place) && said.contains(&because), "{said}");
+        let said = scene.says(&instance, "Completed", "False", "DefinitionNotReady").await;
+        let because = format!(
+            "{place}: {what} is not for a workflow of an instance's own; put the workflow into a WorkflowDefinition"
+        );
+        assert!(said.contains(&because), "{said}");
     }
     // Instances are told of in turn: when this one was, those were.
     let mary = scene.reader("mary", json!({})).await;

@@ -23,7 +23,7 @@ async fn r47_webhooks_are_signed_and_chats_are_told() {
     let _log = ShowsLog(&post.cluster);
     let scene = Scene::with_namespace(&post.cluster, "hooks").await;
     let (anna, mary) = (scene.reader("anna", json!({})).await, scene.reader("mary", json!({})).await);
-    let fields = json!([{"name": "secret", "type": "String"}]);
+    let fields = json!([{"name": "secret", "type": "Text"}]);
     let definition = json!({
         "notifications": [{"on": "decision", "to": [{"channel": "team"}, {"channel": "duty"}]}],
         "nodes": [{"name": "check", "approval": {"approvers": [{"user": mary.name()}], "fields": fields}}],

@@ -152,12 +152,14 @@ impl Mail {
         &parts.next().unwrap_or_else(|| panic!("no {content_type} in {self:?}")).text
     }
 
-    fn text(&self) -> &str {
-        self.part("text/plain")
+    /// The plain text, lines ended as here.
+    fn text(&self) -> String {
+        self.part("text/plain").replace("\r\n", "\n")
     }
 
-    fn html(&self) -> &str {
-        self.part("text/html")
+    /// The HTML, as a browser reads the escaped slash.
+    fn html(&self) -> String {
+        self.part("text/html").replace("&#x2f;", "/")
     }
 }
 

@@ -237,7 +237,7 @@ async fn rule34_titles_are_in_the_readers_language() {
         "displayName": "Access",
         "displayNames": {"cs": "Přístup"},
         "notifications": [scene.archive()],
-        "nodes": [{"name": "check", "displayName": "Check", "approval": {"displayNames": {"cs": "Kontrola"}, "partitions": [partition]}}],
+        "nodes": [{"name": "check", "displayName": "Check", "displayNames": {"cs": "Kontrola"}, "approval": {"partitions": [partition]}}],
     });
     let definition = scene.definition("access", definition).await;
     scene.asking(&anna.opens("access", runs(&definition)).await).await;

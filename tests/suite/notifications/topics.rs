@@ -27,7 +27,8 @@ async fn r45_a_topic_that_is_disabled_sends_nothing() {
 
     // Enabled without a template, and not there at all: the built-in text is sent.
     scene.changes(&topic, json!({"enabled": true})).await;
-    scene.ready(&topic, "True").await;
+    let said = scene.ready(&topic, "False").await;
+    assert!(said.contains("spec.templates: there is none"), "{said}");
     let second = anna.asks_for(&scene, &definition, "Second").await;
     post.brings(&scene, "mary", "Your approval is needed: Second").await;
     scene.kubectl(&["delete", "notificationtopic", &quiet]).await.ok().unwrap();
@@ -66,7 +67,7 @@ async fn r45_a_broken_template_says_where_and_the_built_in_text_is_sent() {
     scene.ready(&topic, "True").await;
     anna.asks_for(&scene, &definition, "Second").await;
     let mail = post.brings(&scene, "mary", "Look at Second").await;
-    assert_eq!(mail.text().trim().replace("\r\n", "\n"), "Hello,\nplease look: check");
+    assert_eq!(mail.text().trim(), "Hello,\nplease look: check");
     assert_eq!(mail.html().trim(), "<p>Second</p>");
     // What cannot even be read says so too.
     scene.changes(&topic, json!({"templates": template("{% if task %}")})).await;
