@@ -24,6 +24,9 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often a lane that ends asks a store that does not answer.
 const LAST_TRIES: usize = 5;
 
+/// The longest that a server may ask to be left alone.
+const LONGEST_ASKED: Duration = Duration::from_hours(1);
+
 /// What brings messages to one destination.
 pub(super) trait Carrier: Send + Sync + 'static {
     /// Whether it would take a message now, and if not, why.
@@ -297,7 +300,9 @@ impl<C: Carrier> Lane<C> {
             return;
         }
         let timing = &self.parts.timing;
-        let wait = doubled(timing.pause, timing.longest_pause, self.failures).max(asked.unwrap_or_default());
+        // A server may ask for more than a clock can count.
+        let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
+        let wait = doubled(timing.pause, timing.longest_pause, self.failures).max(asked);
         self.failures = self.failures.saturating_add(1);
         self.gate = Gate::Shut(Instant::now() + wait);
         tracing::warn!(lane = self.parts.name, why, ?wait, "nothing is taken; messages wait");
@@ -349,3 +354,6 @@ impl<C: Carrier> Lane<C> {
         wake
     }
 }
+
+#[cfg(test)]
+mod tests;
