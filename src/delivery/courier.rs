@@ -255,6 +255,10 @@ impl Care {
                     tracing::warn!(%error, "the outbox cannot be put in order");
                 }
             }
+            // Whoever named a channel that is not there is told at once.
+            if let Err(error) = self.abandon_lost().await {
+                tracing::warn!(%error, "messages for channels that are not there cannot be set aside");
+            }
             if let Err(error) = self.count().await {
                 tracing::warn!(%error, "messages cannot be counted");
             }
@@ -275,6 +279,11 @@ impl Care {
         let now = (self.clock)();
         self.store.heal(now).await?;
         self.store.prune(self.timing.retention, now).await?;
+        Ok(())
+    }
+
+    /// Sets aside what is for channels that are not there.
+    async fn abandon_lost(&self) -> Result<(), store::Error> {
         for lane in self.store.lanes().await? {
             let Some(channel) = lane.strip_prefix("channel/") else { continue };
             if !self.channels.contains_key(channel) {
@@ -284,7 +293,7 @@ impl Care {
         Ok(())
     }
 
-    /// Sets aside what is for a channel that is not there.
+    /// Sets aside what is for one of them.
     async fn abandon(&self, lane: &str, channel: &str) -> Result<(), store::Error> {
         let reason =
             format!("there is no channel {channel} in the operator's configuration; add it, or notify another");

@@ -12,8 +12,10 @@ mod changes;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod collections;
+mod endpoint;
 mod gate;
 mod language;
+mod notifications;
 mod pending;
 mod requests;
 mod scene;

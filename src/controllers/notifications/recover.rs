@@ -40,7 +40,6 @@ pub async fn birth(store: &Store, started: Timestamp) -> Result<Timestamp, crate
 
 /// Queues the instances that ended before the crash and may not have been dealt with; then keeps the mark, for ever.
 pub async fn run(notifications: &Notifications, context: &Context) {
-    context.synced.wait().await;
     let store = notifications.store().await;
     let mut failures = 0;
     while let Err(error) = catch_up(&store, notifications, context).await {
@@ -62,9 +61,11 @@ async fn catch_up(
     notifications: &Notifications,
     context: &Context,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // A new store has nothing to catch up with.
-    let Some(until) = store.value(WATERMARK).await?.as_deref().and_then(moment) else { return Ok(()) };
-    let from = catch_up_from(until, context.clock.now());
+    // A new store is marked before anything ends: whoever dies in its first moments must not lose what ended in them.
+    let now = context.clock.now();
+    let until = moment(&store.value_or(WATERMARK, &now.to_string()).await?).unwrap_or(now);
+    context.synced.wait().await;
+    let from = catch_up_from(until, now);
     each_finished(context, |parsed| {
         if parsed.status.completed_at.as_ref().is_some_and(|completed| completed.0 >= from) {
             notifications.queue.push(Arc::new(parsed), from);
