@@ -49,7 +49,7 @@ kubeconfig: cargo ## Write a kubeconfig for USER=mary GROUPS=a,b and print its p
 ##@ Work on it
 
 .PHONY: test
-test: tools cargo ## Run all tests, against a real control plane
+test: tools mail-tools cargo ## Run all tests, against a real control plane
 	cargo test
 
 .PHONY: lint
@@ -91,6 +91,10 @@ clean: cluster-down ## Stop the control plane and remove everything that was bui
 .PHONY: tools
 tools: ## Build Kubernetes, etcd and helm (minutes, once)
 	@tests/cluster/build.sh
+
+.PHONY: mail-tools
+mail-tools:
+	@tests/cluster/build.sh --mail
 
 .PHONY: build-testbed
 build-testbed: tools cargo

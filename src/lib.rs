@@ -24,6 +24,10 @@
 //! | [`collection`] | what belongs to a collection, and what enters or leaves it | IO |
 //! | [`cel`] | the one door to CEL, with its bounds | IO, time: a budget of steps and bytes ends every evaluation |
 //! | [`activities`] | carries out what actions ask for: objects, calls, Jobs | decide anything |
+//! | [`notify`] | what people are told: what happened, whom it concerns, texts in their language, mails on a schedule, as rendered messages | IO, time, chance |
+//! | [`store`] | what must outlive the operator and is no Kubernetes object: the outbox, what was told already, schedules; `SQLite` or `PostgreSQL` | decide anything |
+//! | [`delivery`] | carries messages from the outbox to SMTP, webhooks and chats | decide who is told what |
+//! | [`endpoints`] | the servers that the configuration lets the operator call, and signed calls to them | call anything that a user's object names |
 //! | [`proof`] | proves that the API server proves who sends what | judge signals |
 //! | [`scenario`] | approval policy tested as data: plays a story through the engine as the operator does | IO |
 //! | [`controllers`] | gather facts, ask, carry out plans | decide anything |

@@ -1,6 +1,6 @@
 //! `ApprovalProcess`: binds an event to a workflow.
 
-use super::common::{any_object, display_names_schema, is_default};
+use super::common::{any_object, is_default};
 use super::{NameRef, Notification, ReadyStatus};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -47,10 +47,6 @@ pub struct ApprovalProcessSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
-    /// The name in other languages, by BCP 47 tag.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "display_names_schema")]
-    pub display_names: BTreeMap<String, String>,
     /// Lowest first, ties by name. Default 500.
     #[serde(default = "default_order")]
     pub order: i32,

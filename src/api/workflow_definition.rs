@@ -39,7 +39,7 @@ pub struct WorkflowDefinitionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
-    /// The name in other languages, by BCP 47 tag.
+    /// The name in other languages, by BCP 47 tag: the title that people are told of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "display_names_schema")]
     pub display_names: BTreeMap<String, String>,
@@ -72,7 +72,7 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
-    /// The name in other languages, by BCP 47 tag.
+    /// The name of an approval in other languages, by BCP 47 tag, for those who are told of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "display_names_schema")]
     pub display_names: BTreeMap<String, String>,
@@ -377,7 +377,7 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub display_name: Option<String>,
-    /// The name in other languages, by BCP 47 tag.
+    /// The name in other languages, by BCP 47 tag, for those who are told of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "display_names_schema")]
     pub display_names: BTreeMap<String, String>,

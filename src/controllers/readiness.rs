@@ -12,7 +12,7 @@ use crate::change::{Candidate, select};
 use crate::diagram::{self, Drawing};
 use crate::engine::activity::Home;
 use crate::engine::graph::{
-    Fault, Graph, check, check_notifications, compile, compile_notifications, supplied, warnings,
+    Fault, Graph, To, check, check_notifications, compile, compile_notifications, supplied, warnings,
 };
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
@@ -76,7 +76,7 @@ impl Checked for WorkflowDefinition {
     }
 
     fn describe(&mut self, context: &Context) {
-        let name = self.name_any();
+        let (name, generation) = (self.name_any(), self.metadata.generation);
         let snapshot = Content { workflow_name: name.clone(), workflow: self.spec.clone(), process: None };
         let status = self.status.get_or_insert_default();
         status.revision = snapshot.name().ok();
@@ -86,6 +86,21 @@ impl Checked for WorkflowDefinition {
         }
         let graph = compile(&self.spec).ok();
         status.warnings = graph.as_ref().map(warnings).unwrap_or_default();
+        let topics = context.notifications.topics();
+        let named = graph.iter().flat_map(Graph::topics);
+        let unknown = named.filter(|(_, topic)| !topics.is_known(topic));
+        status.warnings.extend(unknown.map(|(place, topic)| {
+            format!("{place}: there is no NotificationTopic {topic}, and none is built in; a built-in text is sent")
+        }));
+        let tells = graph.as_ref().is_some_and(Graph::tells);
+        // The mails of instances are told on the instances.
+        match delivering::of(&context.notifications.health(), |_| false) {
+            Some(delivering) if tells => {
+                set_condition(&mut status.conditions, delivering.says(), generation, context.clock.now());
+            }
+            _ if !tells => status.conditions.retain(|condition| condition.type_ != "Delivering"),
+            _ => {}
+        }
         status.diagram = graph.map(|graph| diagram::mermaid(&Drawing::of(&graph, None)));
     }
 }
@@ -128,8 +143,9 @@ impl Checked for NotificationTopic {
 
     fn describe(&mut self, context: &Context) {
         let (name, generation) = (self.name_any(), self.metadata.generation);
-        let delivering = delivering::of(&context.notifications.health(), |aside| aside.topic == name);
-        set_condition(self.conditions(), delivering.says(), generation, context.clock.now());
+        if let Some(delivering) = delivering::of(&context.notifications.health(), |aside| aside.topic == name) {
+            set_condition(self.conditions(), delivering.says(), generation, context.clock.now());
+        }
     }
 }
 
@@ -150,12 +166,35 @@ fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph
     let (graph, faults) = match compile(&definition.spec) {
         Ok(graph) => {
             let mut faults = check(&graph, &context.directory.snapshot());
+            faults.extend(unknown_channels(&graph, context));
             faults.extend(out_of_place(&graph, context));
             (Some(graph), faults)
         }
         Err(faults) => (None, faults),
     };
     (graph, faults.iter().map(ToString::to_string).collect())
+}
+
+/// Channels that a definition names and this installation does not have.
+fn unknown_channels(graph: &Graph, context: &Context) -> Vec<Fault> {
+    let lists = graph.recipients().map(|(place, to, _)| (place, to.to_vec()));
+    lists.flat_map(|(place, to)| channel_faults(&place, &to, context)).collect()
+}
+
+fn channel_faults(place: &str, to: &[To], context: &Context) -> Vec<Fault> {
+    let channels = &context.options.notifications.channels;
+    let known: Vec<&str> = channels.names().collect();
+    let listed = to.iter().enumerate().filter_map(|(position, to)| match to {
+        To::Channel(name) if !known.contains(&name.as_str()) => Some(Fault {
+            place: format!("{place}.to[{position}].channel"),
+            message: format!(
+                "there is no channel {name}; add it to the chart value notifications.channels (known: {})",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            ),
+        }),
+        _ => None,
+    });
+    listed.collect()
 }
 
 /// What is wrong with the actions of a definition in this installation.
@@ -196,7 +235,15 @@ pub(crate) fn candidates(known: &[Known]) -> Vec<Candidate<'_>> {
 pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
     let told = match compile_notifications(&process.spec.notifications) {
-        Ok(tellings) => check_notifications(&tellings, &context.directory.snapshot()),
+        Ok(tellings) => {
+            let listed = tellings.iter().enumerate();
+            let channels = listed.flat_map(|(position, telling)| {
+                channel_faults(&format!("spec.notifications[{position}]"), &telling.to, context)
+            });
+            let mut faults: Vec<Fault> = channels.collect();
+            faults.extend(check_notifications(&tellings, &context.directory.snapshot()));
+            faults
+        }
         Err(faults) => faults,
     };
     faults.extend(told.iter().map(ToString::to_string));
@@ -265,6 +312,10 @@ pub async fn definitions(
 ) {
     let counted = context.running_changes.bursts(Duration::ZERO);
     let triggers = futures::stream::select(context.directory.changes.bursts(BURST), counted);
+    let notifications = &context.notifications;
+    let told = notifications.topic_changes.bursts(BURST);
+    let told = futures::stream::select(told, notifications.health_changes.bursts(Duration::ZERO));
+    let triggers = futures::stream::select(triggers, told);
     keep("WorkflowDefinition", context.definitions.clone(), stream, triggers, context, stop).await;
 }
 

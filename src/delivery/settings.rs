@@ -161,7 +161,7 @@ impl Options {
             ("smtps", None) => Security::Implicit(parameters()?),
             ("smtp", None) if credentials.is_some() => Security::Required(parameters()?),
             ("smtp", Some("required")) => Security::Required(parameters()?),
-            ("smtp", Some("opportunistic")) if credentials.is_some() => {
+            ("smtp", Some("opportunistic" | "none")) if credentials.is_some() => {
                 let why = "with a password write tls=required: whoever stands between could read it otherwise";
                 return Err(wrong("URL", why));
             }
@@ -322,6 +322,7 @@ mod tests {
             ("http://secret:secret@mail", "mail: URL: write smtp://"),
             ("secret", "mail: URL: relative URL without a base"),
             ("smtp://user:secret@mail?tls=opportunistic", "with a password write tls=required"),
+            ("smtp://user:secret@mail?tls=none", "with a password write tls=required"),
             ("smtp://user@mail", "there is a user but no password"),
             ("smtp://mail?verify=no", "there is no parameter verify"),
             ("smtp://mail/path", "write smtp://user:password@host"),

@@ -7,11 +7,12 @@ use super::settings::{Security, Server};
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// How much of what a server says people are told, in characters.
 const TOLD: usize = 300;
@@ -60,33 +61,35 @@ pub(super) async fn connect(server: &Server, timeout: Duration) -> Result<AsyncS
             _ => None,
         };
         let to = (server.host.as_str(), server.port);
-        let mut connection = AsyncSmtpConnection::connect_tokio1(to, None, &hello, implicit, None).await?;
+        let mut connection = if implicit.is_some() {
+            AsyncSmtpConnection::connect_tokio1(to, None, &hello, implicit, None).await.map_err(|error| told(&error))?
+        } else {
+            let stream = TcpStream::connect(to).await.map_err(|error| told(&error))?;
+            // A conversation of short lines: what waits for more to send waits 40 ms for nothing.
+            stream.set_nodelay(true).map_err(|error| told(&error))?;
+            let connecting = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello);
+            connecting.await.map_err(|error| told(&error))?
+        };
         match &server.security {
-            Security::Required(parameters) => start_tls(&mut connection, parameters, &hello).await?,
+            Security::Required(parameters) => {
+                connection.starttls(parameters.clone(), &hello).await.map_err(|error| told(&error))?;
+            }
             Security::Opportunistic(parameters) if connection.can_starttls() => {
-                start_tls(&mut connection, parameters, &hello).await?;
+                connection.starttls(parameters.clone(), &hello).await.map_err(|error| told(&error))?;
             }
             Security::None | Security::Opportunistic(_) | Security::Implicit(_) => {}
         }
         if let Some(credentials) = &server.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+            connection.auth(DEFAULT_MECHANISMS, credentials).await.map_err(|error| told(&error))?;
         }
-        Ok::<_, Error>(connection)
+        Ok::<_, String>(connection)
     };
     let name = format!("mail server {}:{}", server.host, server.port);
     match tokio::time::timeout(timeout, connecting).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(format!("{name}: {}", told(&error))),
+        Ok(Err(why)) => Err(format!("{name}: {why}")),
         Err(_) => Err(format!("{name} does not answer within {timeout:?}")),
     }
-}
-
-async fn start_tls(
-    connection: &mut AsyncSmtpConnection,
-    parameters: &TlsParameters,
-    hello: &ClientId,
-) -> Result<(), Error> {
-    connection.starttls(parameters.clone(), hello).await
 }
 
 /// Whether the server would take a mail of this sender now.
@@ -133,10 +136,28 @@ pub(super) async fn send(
     if let Err(fault) = step(timeout, connection.command(Data)).await {
         return Err(failed(connection, "DATA", fault, timeout).await);
     }
-    if let Err(fault) = step(timeout, connection.message(envelope.mail)).await {
+    // In one piece, for the server answers to the end of it: sent apart, that waits for the rest to be acknowledged.
+    if let Err(fault) = step(timeout, connection.command(stuffed(envelope.mail))).await {
         return Err(failed(connection, "after DATA", fault, timeout).await);
     }
     Ok(())
+}
+
+/// The mail as it stands behind DATA: every line ends the same way, none is the end but the last.
+fn stuffed(mail: &[u8]) -> String {
+    let mail = String::from_utf8_lossy(mail);
+    let mut stuffed = String::with_capacity(mail.len() + 16);
+    for line in mail.lines() {
+        // A lone CR is the end of a line to some servers: what follows it could be a command.
+        let line = line.replace('\r', "");
+        if line.starts_with('.') {
+            stuffed.push('.');
+        }
+        stuffed.push_str(&line);
+        stuffed.push_str("\r\n");
+    }
+    stuffed.push_str(".\r\n");
+    stuffed
 }
 
 /// What a fault means that concerns one mail.
@@ -184,4 +205,26 @@ fn told(error: &dyn std::error::Error) -> String {
         behind = error.source();
     }
     told.chars().take(TOLD).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stuffed;
+
+    #[test]
+    fn attack_39_no_line_of_a_mail_ends_it() {
+        for (mail, expected) in [
+            ("a\r\nb", "a\r\nb\r\n.\r\n"),
+            ("a\r\n", "a\r\n.\r\n"),
+            ("a\r\n.\r\nMAIL FROM:<x>", "a\r\n..\r\nMAIL FROM:<x>\r\n.\r\n"),
+            ("a\n.\nb", "a\r\n..\r\nb\r\n.\r\n"),
+            ("a\r.\rb", "a.b\r\n.\r\n"),
+            ("a\n.\r\nb", "a\r\n..\r\nb\r\n.\r\n"),
+            ("a\r\n\r.\r\nb", "a\r\n..\r\nb\r\n.\r\n"),
+            (".", "..\r\n.\r\n"),
+            ("", ".\r\n"),
+        ] {
+            assert_eq!(stuffed(mail.as_bytes()), expected, "{mail:?}");
+        }
+    }
 }

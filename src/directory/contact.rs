@@ -24,14 +24,8 @@ impl Contact {
 }
 
 impl Snapshot {
-    /// How a person is reached, by a username that somebody has, or else by the name of their Identity. Of whom the directory does
-    /// not know the username alone.
-    #[must_use]
-    pub fn contact(&self, name: &str) -> Contact {
-        self.contact_of(self.subject(name))
-    }
-
-    /// How whoever has this username is reached, letter by letter: never whose Identity merely has that name.
+    /// How whoever has this username is reached, letter by letter: never whose Identity merely has that name. Of whom the directory
+    /// does not know the username alone.
     #[must_use]
     pub fn contact_of(&self, username: &str) -> Contact {
         let Some(spec) = self.person_spec(username) else {
@@ -62,9 +56,12 @@ mod tests {
         let (one, other) = (person("john"), person("jd"));
         let directory = Snapshot::new([("employee-1", &one), ("john", &other)], []);
         let mail = |contact: super::Contact| contact.email.unwrap_or_default();
-        assert_eq!(mail(directory.contact("john")), "john@example.com", "whose username it is comes first");
-        assert_eq!(mail(directory.contact("employee-1")), "john@example.com", "by the name of the Identity");
         assert_eq!(mail(directory.contact_of("john")), "john@example.com");
+        assert_eq!(
+            mail(directory.contact_of("jd")),
+            "jd@example.com",
+            "whose Identity has the username of somebody else"
+        );
         assert_eq!(directory.contact_of("employee-1").email, None, "nobody has that username");
     }
 }

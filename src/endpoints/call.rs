@@ -100,6 +100,14 @@ impl fmt::Display for Unanswered {
 }
 
 impl Endpoint {
+    /// The address of a path below its URL; without a path the URL as it is written: a slash at its end may mean something.
+    fn at(&self, path: &str) -> String {
+        if path.is_empty() {
+            return self.url.to_string();
+        }
+        format!("{}{path}", self.url.as_str().trim_end_matches('/'))
+    }
+
     /// Calls it at a path below its URL; the same id stands for the same deed.
     ///
     /// # Errors
@@ -113,12 +121,7 @@ impl Endpoint {
         id: &str,
     ) -> Result<Answered, Unanswered> {
         let timestamp = jiff::Timestamp::now().as_second();
-        let url = if path.is_empty() && self.url.query().is_some() {
-            self.url.to_string()
-        } else {
-            format!("{}{path}", self.url.as_str().trim_end_matches('/'))
-        };
-        let mut request = Request::builder().method(method).uri(url);
+        let mut request = Request::builder().method(method).uri(self.at(path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -183,6 +186,7 @@ fn excerpt(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{retry_after, signature};
+    use crate::endpoints::{Rules, Written};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
@@ -192,6 +196,21 @@ mod tests {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64");
         let signed = signature(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_url_is_called_as_it_is_written() {
+        let rules = Rules { what: "channel", signed: false, query: true, longest: std::time::Duration::from_secs(60) };
+        for (url, path, called) in [
+            ("https://chat.example.com/hooks/1/", "", "https://chat.example.com/hooks/1/"),
+            ("https://chat.example.com/hooks/1?sig=a/", "", "https://chat.example.com/hooks/1?sig=a/"),
+            ("https://ca.example.com/api/", "/revoke", "https://ca.example.com/api/revoke"),
+            ("https://ca.example.com", "/revoke", "https://ca.example.com/revoke"),
+        ] {
+            let written = Written { name: "one".to_owned(), url: url.to_owned(), ..Written::default() };
+            let endpoint = written.ready(std::path::Path::new("."), rules).expect(url);
+            assert_eq!(endpoint.at(path), called);
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Content {
     pub fn compile(&self) -> Result<Graph, Vec<Fault>> {
         let graph = compile(&self.workflow)?;
         let own = self.workflow_name.is_empty();
-        let faults = if own { graph.mails_to_the_world() } else { Vec::new() };
+        let faults = if own { graph.tells_the_world() } else { Vec::new() };
         if faults.is_empty() { Ok(graph) } else { Err(faults) }
     }
 
@@ -84,4 +84,32 @@ impl Content {
 
 fn name_of(text: &str) -> String {
     format!("workflow-{}", hex(&Sha256::digest(text.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Content;
+    use serde_json::{from_value, json};
+
+    #[test]
+    fn attack_39_a_workflow_of_an_instances_own_tells_nobody_outside() {
+        let workflow = from_value(json!({
+            "notifications": [{"on": "assigned", "to": [{"user": "mary"}, {"address": "all@example.com"}, {"channel": "audit"}]}],
+            "nodes": [{"name": "check", "approval": {"approvers": [{"group": "all", "mail": "all@example.com"}]}}],
+        }));
+        let mut content =
+            Content { workflow_name: String::new(), workflow: workflow.expect("a workflow"), process: None };
+        let faults = content.compile().expect_err("refused");
+        let places: Vec<&str> = faults.iter().map(|fault| fault.place.as_str()).collect();
+        assert_eq!(
+            places,
+            [
+                "spec.notifications[0].to[1].address",
+                "spec.notifications[0].to[2].channel",
+                "spec.nodes[check].approval.approvers[0].mail"
+            ]
+        );
+        content.workflow_name = "release".to_owned();
+        assert!(content.compile().is_ok(), "a definition may");
+    }
 }

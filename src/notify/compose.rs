@@ -68,7 +68,7 @@ impl Story<'_> {
             let parameters = Parameters::new(self, occurrence, setting);
             let mut recipients = self.told(occurrence);
             // Whoever is asked, and is meant by something else too, hears that they are asked.
-            recipients.sort_by_key(|(to, _)| *to != To::Approvers);
+            recipients.sort_by_key(|(to, _)| occurrence.event.asks() && *to != To::Approvers);
             for (to, topic) in recipients {
                 if !texts.is_enabled(&topic) {
                     continue;

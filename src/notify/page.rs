@@ -36,9 +36,15 @@ mod tests {
     #[test]
     fn the_page_says_how_to_decide() {
         let shown = page("pki", "enrol-www.example").expect("a page");
-        assert!(shown.contains("{generateName: enrol-www.example-, namespace: pki}"), "{shown}");
-        assert!(shown.contains("spec: {instance: enrol-www.example, decision: Approve}"), "{shown}");
+        assert!(shown.contains(r#"{generateName: "enrol-www.example-", namespace: "pki"}"#), "{shown}");
+        assert!(shown.contains(r#"spec: {instance: "enrol-www.example", decision: Approve}"#), "{shown}");
         assert!(!shown.contains("<form") && !shown.contains("<script") && !shown.contains("href"), "{shown}");
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_number_is_a_name() {
+        let shown = page("123", "1e3").expect("a page");
+        assert!(shown.contains(r#"namespace: "123""#) && shown.contains(r#"instance: "1e3""#), "{shown}");
     }
 
     #[test]

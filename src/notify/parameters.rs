@@ -85,6 +85,8 @@ impl<'a> Parameters<'a> {
             "task": self.task(),
             "decision": self.decision().map(|decision| self.shown(decision)),
             "outcome": facts.status.outcome.map(|outcome| outcome.to_string()),
+            // Chats make a link of this address and of no other.
+            "url": self.setting.links.task(facts.instance.namespace, facts.instance.name),
             "at": self.occurrence.at.to_string(),
         })
     }

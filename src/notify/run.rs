@@ -246,12 +246,10 @@ impl Occasion<'_> {
     }
 }
 
-/// How somebody is reached, by username: one that happens to be the name of somebody else's Identity does not mean them.
+/// How somebody is reached, by username or alias, and shown by their username: never whose Identity merely has that name.
 pub(super) fn contact(directory: &Snapshot, username: &str) -> Contact {
-    match directory.identity_of(username) {
-        Some(identity) => directory.contact(identity),
-        None => Contact { username: username.to_owned(), ..Contact::default() },
-    }
+    let own = directory.identity_of(username).and_then(|identity| directory.username(identity));
+    directory.contact_of(own.unwrap_or(username))
 }
 
 /// Somebody as templates see them.

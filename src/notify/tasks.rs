@@ -19,7 +19,7 @@ pub fn open_tasks(facts: &Facts<'_>) -> Vec<OpenTask> {
         let rule = step.partition(&asking.partition)?;
         // A machine reads no mail, unless somebody gave it a mailbox.
         let reads = |username: &str| {
-            !username.starts_with(SERVICE_ACCOUNT) || facts.directory.contact(username).email.is_some()
+            !username.starts_with(SERVICE_ACCOUNT) || facts.directory.contact_of(username).email.is_some()
         };
         let people = asking.people.into_iter().filter(|invited| reads(&invited.username));
         Some(OpenTask {

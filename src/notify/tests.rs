@@ -357,7 +357,8 @@ fn processes_and_channels_hear_of_everything_that_they_name() {
     assert_eq!(
         last.event,
         json!({"event": "completed", "instance": {"namespace": "prod", "name": "request-1", "uid": "uid-1", "title": "Access"},
-            "task": null, "decision": null, "outcome": "Approved", "at": "2026-03-02T09:01:00Z"})
+            "task": null, "decision": null, "outcome": "Approved", "at": "2026-03-02T09:01:00Z",
+            "url": "https://q.example.com/tasks/prod/request-1"})
     );
     assert!(due.iter().all(|occurrence| matches!(occurrence.event, Event::On(_))));
 }

@@ -6,12 +6,14 @@
 //! may share one database.
 //!
 //! - [`outbox`]: queues messages, hands them out, records what came of them
+//! - [`census`]: what is in it
 //! - [`marks`]: what has been dealt with, by id
 //! - [`schedules`]: up to where schedules have been dealt with, and what the last mails of digests counted
 //! - [`state`]: single values
 //!
 //! Called by the controllers of notifications, which queue, and by [`crate::delivery`], which sends. It decides nothing.
 
+pub mod census;
 pub mod marks;
 pub mod outbox;
 pub mod schedules;

@@ -83,9 +83,9 @@ impl Store {
             .bind(plain(&before.schedule))
             .bind(millis(before.until)),
         };
-        let begun = query.execute(&self.pool).await?.rows_affected() > 0;
+        let took_place = query.execute(&self.pool).await?.rows_affected() > 0;
         self.trip("schedule begun");
-        Ok(begun)
+        Ok(took_place)
     }
 
     /// Finishes a run: queues its messages, remembers what people have been told, and that the schedule has been dealt with up to

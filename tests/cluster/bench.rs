@@ -245,6 +245,7 @@ async fn measure_notifications(report: &mut Report, size: Size) -> Result<()> {
     report.figure("mails put into the outbox", sent.queued_per_second, "/s");
     report.figure("mails from the outbox into a server", sent.per_second, "/s");
     report.figure("a plain loop of the same library", sent.plain_per_second, "/s");
+    report.figure("the same with the library's own pool", sent.pool_per_second, "/s");
     report.figure("the outbox, as part of the plain loop", sent.per_second / sent.plain_per_second, "");
     report.raw("notifications", &sent);
     Ok(())

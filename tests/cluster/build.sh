@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the programs of the real control plane into target/cluster/bin: kube-apiserver, kube-controller-manager,
 # kubectl, etcd and helm, at the versions that tools/*/go.mod pin. Builds only what is missing or pinned anew.
-# Sees to it that there is what notifications are tested with: PostgreSQL, postfix, and a mail server in Python.
 #
 #   tests/cluster/build.sh              builds them
 #   tests/cluster/build.sh --compiler   only sees to it that there is a C compiler, which Rust needs too
+#   tests/cluster/build.sh --mail       only sees to it that there is what notifications are tested with: PostgreSQL, postfix,
+#                                       and a mail server in Python
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -97,14 +98,20 @@ build() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-if [[ ${1-} == --compiler ]]; then
-  need cc gcc
-  exit
-fi
+case ${1-} in
+  --compiler)
+    need cc gcc
+    exit
+    ;;
+  --mail)
+    mkdir -p "$bin"
+    need_mail
+    exit
+    ;;
+esac
 
 mkdir -p "$bin/new"
 build kubernetes kube-apiserver kube-controller-manager kubectl
 build etcd etcd
 build helm helm
 rmdir "$bin/new"
-need_mail

@@ -1,9 +1,11 @@
 //! The outbox in `PostgreSQL`, and with several operators at once.
 
-use crate::post::mail;
-use crate::servers::Postgres;
+use crate::post::{Running, mail, options};
+use crate::servers::{Postgres, eventually};
+use crate::sink::Sink;
 use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
+use quorate::delivery::settings::Options;
 use quorate::notify::Message;
 use quorate::store::outbox::{Fate, MAIL};
 use quorate::store::{Mark, Store};
@@ -94,5 +96,26 @@ async fn postgresql_keeps_what_sqlite_keeps() -> Result<()> {
     store.forget("uid", now).await?;
     assert_eq!(store.marked_instances().await?, Vec::<String>::new());
     assert_eq!(store.prune(SignedDuration::from_secs(10), later(60)).await?, 3);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r46_a_database_that_is_away_for_a_while_costs_no_mail() -> Result<()> {
+    const MAILS: usize = 300;
+    let mut postgres = Postgres::start().await?;
+    let store = Store::open(&postgres.url()).await?;
+    let sink = Sink::start().await?;
+    store.enqueue(&[], &messages(MAILS), Timestamp::now()).await?;
+    let mut running = Running::start(&store, Options { per_second: 100.0, ..options(&sink.url()) })?;
+    eventually("some mails arrive", async || Ok((sink.count() >= 50).then_some(()))).await?;
+    postgres.crash().await?;
+    let before = sink.count();
+    postgres.resume().await?;
+    running.done(&store).await?;
+    running.stop().await?;
+    let taken = sink.taken();
+    let ids: BTreeSet<&str> = taken.iter().map(|taken| taken.id.as_str()).collect();
+    assert!(before < MAILS, "away in the middle: {before}");
+    assert_eq!((ids.len(), taken.len()), (MAILS, MAILS), "each arrives once: what came of it is recorded later");
     Ok(())
 }

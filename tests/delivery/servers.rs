@@ -183,6 +183,7 @@ impl Certificate {
 /// PostgreSQL with an empty database.
 pub struct Postgres {
     supervisor: Supervisor,
+    argv: Vec<String>,
     port: u16,
 }
 
@@ -202,8 +203,23 @@ impl Postgres {
         let mut postgres = as_nobody_special(&folder, &program("postgres")?)?;
         postgres.extend(["-D", &data.display().to_string(), "-p", &port.to_string(), "-k", ""].map(str::to_owned));
         postgres.extend(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"].map(str::to_owned));
-        supervisor.start("postgres", &postgres).await?;
-        let started = Self { supervisor, port };
+        let mut started = Self { supervisor, argv: postgres, port };
+        started.resume().await?;
+        Ok(started)
+    }
+
+    /// Ends it at once, without order.
+    pub async fn crash(&mut self) -> Result<()> {
+        self.supervisor.signal("postgres", "QUIT")?;
+        eventually("PostgreSQL ends", async || Ok(self.supervisor.exit_status("postgres"))).await?;
+        std::fs::remove_file(self.supervisor.log("postgres"))?;
+        Ok(())
+    }
+
+    /// Starts it with what it had.
+    pub async fn resume(&mut self) -> Result<()> {
+        self.supervisor.start("postgres", &self.argv).await?;
+        let started = &*self;
         eventually("PostgreSQL listens", async || {
             ensure!(
                 started.supervisor.exit_status("postgres").is_none(),
@@ -213,8 +229,7 @@ impl Postgres {
             let log = started.supervisor.log_tail("postgres", 20);
             Ok(log.contains("ready to accept connections").then_some(()))
         })
-        .await?;
-        Ok(started)
+        .await
     }
 
     pub fn url(&self) -> String {

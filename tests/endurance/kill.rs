@@ -115,6 +115,15 @@ impl InProcess {
                 gate: None,
                 endpoints: quorate::activities::endpoints::Endpoints::default(),
                 collection_limit: 5000,
+                notifications: quorate::controllers::notifications::Settings {
+                    store_url: "sqlite::memory:".to_owned(),
+                    mail: quorate::delivery::settings::Options {
+                        from: "quorate@example.com".to_owned(),
+                        ..quorate::delivery::settings::Options::default()
+                    },
+                    locale: "en".to_owned(),
+                    ..quorate::controllers::notifications::Settings::default()
+                },
             };
             let operator = controllers::run(client, options, Arc::default(), Arc::default(), CancellationToken::new());
             Box::pin(operator).await?;

@@ -58,7 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* "true" where SQLite is the store, else nothing. */ -}}
 {{- define "quorate.sqlite" -}}
-{{- if not (or .Values.store.url .Values.store.urlSecret) -}}true{{- end -}}
+{{- if not (or (hasPrefix "postgres" .Values.store.url) .Values.store.urlSecret) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* Secrets that the operator reads: a list of {name, secret, path}. */ -}}

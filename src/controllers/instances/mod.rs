@@ -39,7 +39,7 @@ use live::{Live, Written};
 use signals::Signals;
 pub use signals::{Key, fact};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -156,6 +156,8 @@ pub struct Instances {
     signals: Signals,
     doings: Doings,
     failures: Mutex<HashMap<Key, u32>>,
+    /// Instances whose end is being written and was not seen to be: it may be on record without anybody having been told.
+    ending: Mutex<HashSet<Key>>,
 }
 
 impl Instances {
@@ -183,6 +185,10 @@ impl Instances {
         *count
     }
 
+    fn ending(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn succeeded(&self, key: &Key) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -203,6 +209,7 @@ pub fn run(
         signals: Signals::default(),
         doings: Doings::telling(retry.clone()),
         failures: Mutex::default(),
+        ending: Mutex::default(),
     });
     let live = watch_unfinished(&context, writer, instances.clone());
     let signalled = watch_unjudged(&context, instances.clone());
@@ -364,6 +371,9 @@ async fn move_on(live: &Live, key: &Key, instances: &Arc<Instances>) -> Result<T
         if let Some(graph) = gathered.graph_of(revision) {
             plan.status.diagram = Some(diagram::mermaid(&Drawing::of(graph, Some(&plan.status))));
         }
+        if plan.status.outcome.is_some() {
+            instances.ending().insert(key.clone());
+        }
         let Some(now) = apply::write_status(live, &plan.status, instances).await? else {
             // Changed by somebody else: the watch brings the newer one, and with it this instance.
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -384,6 +394,7 @@ async fn move_on(live: &Live, key: &Key, instances: &Arc<Instances>) -> Result<T
         let told = live::Parsed { instance: parsed.instance.clone(), status: plan.status.clone() };
         context.notifications.tell(told, &context.clock);
     }
+    instances.ending().remove(key);
     instances.doings.recorded(key, gathered.performed());
     let uid = parsed.instance.uid().unwrap_or_default();
     apply::write_verdicts(&plan.verdicts, &signals, &uid, key, instances).await?;
@@ -432,10 +443,11 @@ async fn complete(
     Ok((signals, now - IN_FLIGHT))
 }
 
-/// Deals with signals whose instance is not among the unfinished ones: it is finished, there is none, or the watch lags.
+/// Deals with signals whose instance is not among the unfinished ones: it is finished, there is none, or the watch lags. And with
+/// an instance whose end was written although the answer was lost: nobody has been told of that.
 async fn stray(instances: Arc<Instances>, key: Key, retry: mpsc::UnboundedSender<Key>) {
     instances.doings.forget(&key);
-    if instances.signals.of(&key).is_empty() {
+    if instances.signals.of(&key).is_empty() && !instances.ending().contains(&key) {
         return;
     }
     match judge_stray(&instances, &key).await {
@@ -457,6 +469,7 @@ async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
     let signals = instances.signals.of(key);
     let found = api.get_opt(&key.1).await.map_err(|source| Error::Api { name: key.1.clone(), source })?;
     let Some(live) = found else {
+        instances.ending().remove(key);
         let message = format!(
             "spec.instance: there is no WorkflowInstance {} in namespace {}; name one that exists",
             key.1, key.0
@@ -476,6 +489,9 @@ async fn judge_stray(instances: &Instances, key: &Key) -> Result<Turn, Error> {
     if parsed.status.outcome.is_none() {
         // The watch of instances lags behind: its event brings the instance, and with it these signals.
         return Ok(Turn::Again);
+    }
+    if instances.ending().remove(key) {
+        context.notifications.tell(parsed.clone(), &context.clock);
     }
     let uid = parsed.instance.uid().unwrap_or_default();
     let gathered = gather(parsed, &signals, i64::MIN, instances).await?;

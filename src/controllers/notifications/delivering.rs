@@ -20,10 +20,11 @@ impl Delivering {
     }
 }
 
-/// Whether the mails of something are delivered; `own` tells which of those that were set aside are of it.
+/// Whether the mails of something are delivered; `own` tells which of those that were set aside are of it. None while the server has
+/// not been asked: what was said before stands until then, so that a start writes nothing.
 #[must_use]
-pub fn of(health: &Health, own: impl Fn(&SetAside) -> bool) -> Delivering {
-    let no = |reason, message| Delivering { status: "False", reason, message };
+pub fn of(health: &Health, own: impl Fn(&SetAside) -> bool) -> Option<Delivering> {
+    let no = |reason, message| Some(Delivering { status: "False", reason, message });
     match &health.mail {
         Reach::NoServer => {
             let message = "no mail server is configured: mails are composed and wait; set the chart value notifications.smtp.url (QUORATE_SMTP_URL)";
@@ -32,16 +33,13 @@ pub fn of(health: &Health, own: impl Fn(&SetAside) -> bool) -> Delivering {
         Reach::Down { since, why } => {
             return no("MailServerDown", format!("since {since} the mail server takes nothing, mails wait: {why}"));
         }
-        Reach::Starting => {
-            let message = "the mail server has not been asked yet".to_owned();
-            return Delivering { status: "Unknown", reason: "Starting", message };
-        }
+        Reach::Starting => return None,
         Reach::Up => {}
     }
     let aside: Vec<&SetAside> = health.census.newest.iter().filter(|aside| own(aside)).collect();
     if aside.is_empty() {
         let message = "the mail server takes mail".to_owned();
-        return Delivering { status: "True", reason: "MailServerUp", message };
+        return Some(Delivering { status: "True", reason: "MailServerUp", message });
     }
     let listed = aside.iter().map(|aside| {
         let to = crate::store::outbox::recipient(&aside.to);
@@ -61,14 +59,14 @@ mod tests {
     use k8s_openapi::api::core::v1::ObjectReference;
 
     fn said(health: &Health) -> (&'static str, &'static str, String) {
-        let delivering = of(health, |aside| aside.topic == "task-digest");
+        let delivering = of(health, |aside| aside.topic == "task-digest").expect("the server was asked");
         (delivering.status, delivering.reason, delivering.message)
     }
 
     #[test]
     fn r46_the_condition_says_why_mail_does_not_arrive() {
         let mut health = Health::default();
-        assert_eq!(said(&health).0, "Unknown");
+        assert_eq!(of(&health, |_| true), None, "what was said before stands until the server was asked");
         health.mail = Reach::NoServer;
         assert!(
             matches!(said(&health), ("False", "NoMailServer", message) if message.contains("notifications.smtp.url"))

@@ -28,12 +28,13 @@ const MARGIN: SignedDuration = SignedDuration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Since when this store has been kept. What happened before was told by whoever kept another one, or by nobody: it is not told
-/// again. A minute is allowed for clocks that differ.
+/// again. What has happened since the operator `started` that made it is told, however long the store could not be opened. A minute
+/// is allowed for clocks that differ.
 ///
 /// # Errors
 /// When the store does not answer.
-pub async fn birth(store: &Store, now: Timestamp) -> Result<Timestamp, crate::store::Error> {
-    let fresh = now.saturating_sub(MARGIN).unwrap_or(now);
+pub async fn birth(store: &Store, started: Timestamp) -> Result<Timestamp, crate::store::Error> {
+    let fresh = started.saturating_sub(MARGIN).unwrap_or(started);
     Ok(moment(&store.value_or(BIRTH, &fresh.to_string()).await?).unwrap_or(fresh))
 }
 
@@ -64,7 +65,7 @@ async fn catch_up(
     let now = context.clock.now();
     let until = moment(&store.value_or(WATERMARK, &now.to_string()).await?).unwrap_or(now);
     context.synced.wait().await;
-    let from = until.saturating_sub(MARGIN).unwrap_or(until);
+    let from = catch_up_from(until, now);
     each_finished(context, |parsed| {
         if parsed.status.completed_at.as_ref().is_some_and(|completed| completed.0 >= from) {
             notifications.queue.push(Arc::new(parsed), from);
@@ -72,6 +73,15 @@ async fn catch_up(
     })
     .await?;
     Ok(())
+}
+
+/// From when on instances that ended are looked at again. A mark of the future was set by a clock that was wrong, and says nothing:
+/// then everything is.
+fn catch_up_from(until: Timestamp, now: Timestamp) -> Timestamp {
+    if until > now.saturating_add(MARGIN).unwrap_or(now) {
+        return Timestamp::MIN;
+    }
+    until.saturating_sub(MARGIN).unwrap_or(until)
 }
 
 async fn each_finished(context: &Context, mut each: impl FnMut(Parsed)) -> Result<(), kube::Error> {
@@ -89,6 +99,8 @@ async fn each_finished(context: &Context, mut each: impl FnMut(Parsed)) -> Resul
 
 /// Forgets what was told of instances, and the schedules of objects, that are gone; again and again, for ever.
 pub async fn sweep(notifications: &Notifications, context: &Context) {
+    // What a watch has not shown yet is not gone.
+    context.synced.wait().await;
     let store = notifications.store().await;
     loop {
         tokio::time::sleep(context.options.sweep_interval).await;
@@ -116,10 +128,36 @@ async fn forget_gone(store: &Store, context: &Context) -> Result<(), Box<dyn std
     for instance in marked.iter().filter(|instance| !there.contains(*instance)) {
         store.forget(instance, now).await?;
     }
+    context.notifications.keep_told(&there);
     schedules::forget_gone(store, &context.notifications).await?;
     Ok(())
 }
 
 fn moment(text: &str) -> Option<Timestamp> {
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{birth, catch_up_from};
+    use crate::store::Store;
+    use jiff::{SignedDuration, Timestamp};
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    #[tokio::test]
+    async fn a_store_is_as_old_as_the_operator_that_made_it() {
+        let store = Store::open("sqlite::memory:").await.expect("a store");
+        assert_eq!(birth(&store, at(100)).await.expect("told"), at(99));
+        assert_eq!(birth(&store, at(5000)).await.expect("told"), at(99), "the next one tells what happened in between");
+    }
+
+    #[test]
+    fn attack_34_a_mark_of_the_future_is_not_believed() {
+        assert_eq!(catch_up_from(at(100), at(200)), at(99));
+        assert_eq!(catch_up_from(at(100), at(100)), at(99));
+        assert_eq!(catch_up_from(at(1540), at(100)), Timestamp::MIN);
+    }
 }

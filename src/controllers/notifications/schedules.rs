@@ -188,16 +188,16 @@ async fn keep_up<K: Scheduled>(
     let created = object.creation_timestamp().map_or_else(|| context.clock.now(), |created| created.0);
     loop {
         let now = context.clock.now();
-        let known = store.schedule(&uid).await?;
-        match step(schedule, generation, created, known.as_ref().map(|known| &known.handled), now) {
+        let handled = store.handled(&uid).await?;
+        match step(schedule, generation, created, handled.as_ref(), now) {
             Step::Begin(until) => {
                 let begin = Handled { schedule: schedule.text().to_owned(), until };
-                store.begin_schedule(&uid, known.as_ref().map(|known| &known.handled), &begin).await?;
+                store.begin_schedule(&uid, handled.as_ref(), &begin).await?;
             }
             Step::Wait(next) => return Ok(next),
             Step::Run(due) => {
                 // What is due has a state: a schedule begins before it comes.
-                let Some(known) = known else { continue };
+                let Some(known) = store.schedule(&uid).await? else { continue };
                 carry_out(object, schedule, due, &known, &store, status, context).await?;
             }
         }
@@ -267,8 +267,9 @@ fn describe<K: Scheduled>(fresh: &mut K, object: &K, next: Option<Timestamp>, co
     set_condition(&mut status.conditions, says, generation, now);
     let health = context.notifications.health();
     let uid = object.uid();
-    let delivering = delivering::of(&health, |aside| aside.about.uid == uid);
-    set_condition(&mut status.conditions, delivering.says(), generation, now);
+    if let Some(delivering) = delivering::of(&health, |aside| aside.about.uid == uid) {
+        set_condition(&mut status.conditions, delivering.says(), generation, now);
+    }
 }
 
 fn reference<K: Scheduled>(object: &K) -> ObjectReference {

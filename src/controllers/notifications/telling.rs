@@ -34,6 +34,8 @@ enum Error {
 
 /// Tells what happened to the instances of the queue, until `stop` is cancelled.
 pub async fn run(notifications: &Notifications, context: &Arc<Context>, stop: &CancellationToken) {
+    // Decisions are made from now on, whether or not the store can be opened.
+    let started = context.clock.now();
     let store = tokio::select! {
         store = notifications.store() => store,
         () = stop.cancelled() => return,
@@ -45,7 +47,7 @@ pub async fn run(notifications: &Notifications, context: &Arc<Context>, stop: &C
             next = notifications.queue.next() => next,
             () = stop.cancelled() => return,
         };
-        match tell(&parsed, &mut birth, &store, notifications, context).await {
+        match tell(&parsed, started, &mut birth, &store, notifications, context).await {
             Ok(()) => {
                 notifications.queue.done(&parsed);
                 failures = 0;
@@ -65,6 +67,7 @@ pub async fn run(notifications: &Notifications, context: &Arc<Context>, stop: &C
 
 async fn tell(
     parsed: &Arc<Parsed>,
+    started: Timestamp,
     birth: &mut Option<Timestamp>,
     store: &Store,
     notifications: &Notifications,
@@ -72,12 +75,13 @@ async fn tell(
 ) -> Result<(), Error> {
     let born = match birth {
         Some(born) => *born,
-        None => *birth.insert(super::recover::birth(store, context.clock.now()).await?),
+        None => *birth.insert(super::recover::birth(store, started).await?),
     };
     let Some(standing) = Standing::of(parsed.clone(), context).await? else { return Ok(()) };
     let standing = Arc::new(standing);
     let (one, shared) = (standing.clone(), context.clone());
-    let happened = tokio::task::spawn_blocking(move || story(&one, &shared, |told| told.occurrences())).await?;
+    let all = move || story(&one, &shared, |told: &Story<'_>| told.occurrences());
+    let happened = tokio::task::spawn_blocking(all).await?;
     let ids: Vec<String> = happened.iter().map(|occurrence| occurrence.id.clone()).collect();
     let uid = parsed.instance.meta().uid.clone().unwrap_or_default();
     let ended = parsed.status.outcome.is_some();
@@ -159,6 +163,11 @@ impl Notifications {
     /// What was told last of an instance, as a number.
     fn told(&self, uid: &str) -> Option<u64> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied()
+    }
+
+    /// Forgets the instances that are not there any more: one that was deleted never ends.
+    pub(super) fn keep_told(&self, there: &HashSet<String>) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| there.contains(uid));
     }
 
     fn remember(&self, uid: String, summary: Option<u64>) {

@@ -35,8 +35,8 @@ pub struct Channels(Arc<BTreeMap<String, Channel>>);
 pub(super) struct Channel {
     kind: Kind,
     endpoint: Endpoint,
-    /// None: every event.
-    events: Option<BTreeSet<String>>,
+    /// What it hears of every instance, beside what is sent to it by name.
+    events: BTreeSet<String>,
 }
 
 /// A channel, as the configuration has it.
@@ -48,7 +48,8 @@ struct Listed {
     url: String,
     secret: Option<String>,
     secret_file: Option<PathBuf>,
-    events: Option<BTreeSet<String>>,
+    #[serde(default)]
+    events: BTreeSet<String>,
     timeout: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -72,20 +73,16 @@ impl Channels {
         Ok(Self(Arc::new(channels)))
     }
 
-    /// The names of those that want to hear of an event.
-    pub fn wanting(&self, event: &str) -> impl Iterator<Item = &str> {
-        let wanting = self
-            .0
-            .iter()
-            .filter(move |(_, channel)| channel.events.as_ref().is_none_or(|events| events.contains(event)));
-        wanting.map(|(name, _)| name.as_str())
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
-    /// The events that channels name, by channel: for checking that there are such events.
+    /// The events that channels hear of from every instance, each with its channel.
     pub fn events(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().flat_map(|(name, channel)| {
-            channel.events.iter().flatten().map(move |event| (name.as_str(), event.as_str()))
-        })
+        self.0
+            .iter()
+            .flat_map(|(name, channel)| channel.events.iter().map(move |event| (name.as_str(), event.as_str())))
     }
 
     pub(super) fn carriers(&self) -> impl Iterator<Item = (&str, Channel)> {
@@ -153,8 +150,7 @@ mod tests {
              - {name: team, kind: Teams, url: 'https://flow.example.com/x?sig=abc', events: [assigned, completed]}",
         )
         .expect("channels");
-        assert_eq!(channels.wanting("assigned").collect::<Vec<_>>(), ["audit", "team"]);
-        assert_eq!(channels.wanting("expired").collect::<Vec<_>>(), ["audit"]);
+        assert_eq!(channels.names().collect::<Vec<_>>(), ["audit", "team"]);
         assert_eq!(channels.events().collect::<Vec<_>>(), [("team", "assigned"), ("team", "completed")]);
         assert_eq!(format!("{channels:?}"), r#"{"audit", "team"}"#);
     }

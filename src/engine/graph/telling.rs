@@ -238,13 +238,18 @@ impl Graph {
     }
 
     /// What a workflow of an instance's own may not say: whoever may create an instance must not send mail to addresses of their
-    /// own choice.
+    /// own choice, nor tell webhooks and chats that listen to the installation's definitions.
     #[must_use]
-    pub fn mails_to_the_world(&self) -> Vec<Fault> {
+    pub fn tells_the_world(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (place, to, _) in self.recipients() {
-            for (position, _) in to.iter().enumerate().filter(|(_, to)| matches!(to, To::Address(_))) {
-                faults.push(fault(&format!("{place}.to[{position}].address"), foreign("an address")));
+            for (position, to) in to.iter().enumerate() {
+                let place = format!("{place}.to[{position}]");
+                match to {
+                    To::Address(_) => faults.push(fault(&format!("{place}.address"), foreign("an address"))),
+                    To::Channel(_) => faults.push(fault(&format!("{place}.channel"), foreign("a channel"))),
+                    _ => {}
+                }
             }
         }
         for (name, step) in self.steps() {

@@ -163,6 +163,24 @@ fn whoever_has_no_address_is_named_and_hears_of_everything_later() {
 }
 
 #[test]
+fn whose_identity_is_named_like_the_username_of_another_gets_their_own_mail() {
+    let mut john = identity("john", &[]);
+    john.0 = "employee-1".to_owned();
+    let mut other = identity("jd", &[]);
+    other.0 = "john".to_owned();
+    other.1.aliases = vec!["oidc:jd".to_owned()];
+    let place = Place::new("Digest", &[john, other]);
+    for username in ["jd", "oidc:jd"] {
+        let tasks = [task("one", "2026-03-01T10:00:00Z", &[username])];
+        let (spec, seen) = (spec(10), Seen::default());
+        let run = digest(place.occasion("2026-03-02T07:00:00Z", &tasks), &spec, &seen);
+        let told = shown(&run);
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].0.as_str(), &told[0].1["recipient"]["username"]), ("jd@example.com", &json!("jd")));
+    }
+}
+
+#[test]
 fn a_disabled_topic_tells_nobody_and_counts_as_told() {
     let mut days = Days::new(10);
     let tasks = [task("one", "2026-03-01T10:00:00Z", &["mary"])];

@@ -132,12 +132,14 @@ pub fn planned(run: &Run<'_>) -> Vec<(String, String)> {
 pub fn summaries(run: &Run<'_>, counts: &[&str]) -> Vec<String> {
     let summary = |((address, given), mail): ((String, Value), &Mail<'_>)| {
         let tasks = given["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let name = |task: &Value| {
-            format!(" {}{}", task["instance"].as_str().unwrap_or("?"), if task["isNew"] == true { "*" } else { "" })
-        };
-        let tasks: String = tasks.iter().map(name).collect();
-        let counts: String = counts.iter().map(|count| format!(" {}", given[*count])).collect();
-        format!("{address} {}:{tasks} |{counts}", mail.topic)
+        let tasks: Vec<_> = tasks.iter().map(name).collect();
+        let counts: Vec<_> = counts.iter().map(|count| given[*count].to_string()).collect();
+        format!("{address} {}: {} | {}", mail.topic, tasks.join(" "), counts.join(" "))
     };
     shown(run).into_iter().zip(&run.mails).map(summary).collect()
+}
+
+/// The instance of a task that is listed, with a star when it is new.
+fn name(task: &Value) -> String {
+    format!("{}{}", task["instance"].as_str().unwrap_or("?"), if task["isNew"] == true { "*" } else { "" })
 }

@@ -1,8 +1,10 @@
-//! Mails from the outbox into a mail server on this machine, against a plain loop of the same mail library: same server, same
+//! Mails from the outbox into a mail server on this machine, against plain loops of the same mail library: same server, same
 //! messages, as many connections.
 //!
-//! The loop keeps nothing. What the operator adds is that it queues, claims and records each mail, so that nothing is lost and
-//! nothing repeated; the difference is the price of that.
+//! A loop keeps nothing. What the operator adds is that it claims and records each mail, so that nothing is lost and nothing
+//! repeated; the difference is the price of that. There are two loops, for the library's own pool of connections waits 40 ms for
+//! every mail (it sends the end of a mail apart, and leaves the kernel's delay on): one with that pool, one with connections of
+//! the library that have no delay. The second is what the operator is measured against.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::PoolConfig;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use quorate::delivery::channels::Channels;
 use quorate::delivery::settings::Options;
@@ -21,6 +25,7 @@ use quorate::notify::{Destination, Message, id_of};
 use quorate::store::Store;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::sink::Sink;
@@ -35,8 +40,10 @@ pub struct Notifications {
     pub queued_per_second: f64,
     /// Mails that went from the outbox into the server.
     pub per_second: f64,
-    /// Mails that the plain loop sent.
+    /// Mails that a plain loop sent, over connections without delay.
     pub plain_per_second: f64,
+    /// Mails that a plain loop sent, over the library's own pool.
+    pub pool_per_second: f64,
     mails: usize,
     connections: usize,
 }
@@ -44,6 +51,7 @@ pub struct Notifications {
 /// Sends so many mails in both ways.
 pub async fn measure(mails: usize) -> Result<Notifications> {
     let messages: Vec<Message> = (0..mails).map(message).collect();
+    let pool_per_second = pool(&messages[..mails / 10]).await?;
     let plain_per_second = plain(&messages).await?;
     let folder = tempfile::tempdir()?;
     let store = Store::open(&format!("sqlite:{}", folder.path().join("bench.db").display())).await?;
@@ -73,11 +81,18 @@ pub async fn measure(mails: usize) -> Result<Notifications> {
     running.await?;
     ensure!(sink.count() == mails, "{} mails for {mails} messages", sink.count());
     ensure!(store.census(0).await?.queued == 0, "everything is recorded as sent");
-    Ok(Notifications { queued_per_second, per_second, plain_per_second, mails, connections: CONNECTIONS })
+    Ok(Notifications {
+        queued_per_second,
+        per_second,
+        plain_per_second,
+        pool_per_second,
+        mails,
+        connections: CONNECTIONS,
+    })
 }
 
-/// What the library alone does.
-async fn plain(messages: &[Message]) -> Result<f64> {
+/// What the library's own pool does.
+async fn pool(messages: &[Message]) -> Result<f64> {
     let sink = Sink::start().await?;
     let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(sink.address.ip().to_string())
         .port(sink.address.port())
@@ -85,21 +100,46 @@ async fn plain(messages: &[Message]) -> Result<f64> {
         .build();
     let started = Instant::now();
     let sending = futures::stream::iter(messages.iter().map(async |message| {
-        let Destination::Mail { address, .. } = &message.to else { anyhow::bail!("no mail") };
-        let parts = MultiPart::alternative_plain_html(message.text.clone(), message.html.clone().unwrap_or_default());
-        let letter = lettre::Message::builder()
-            .from(Mailbox::new(Some("Quorate".to_owned()), "quorate@example.com".parse()?))
-            .to(Mailbox::new(None, address.parse()?))
-            .subject(&message.subject)
-            .message_id(Some(format!("<{}@example.com>", message.id)))
-            .multipart(parts)?;
-        transport.send(letter).await.context("the sink refuses a mail")?;
-        Ok(())
+        transport.send(letter(message)?).await.context("the sink refuses a mail")?;
+        anyhow::Ok(())
     }));
     sending.buffer_unordered(CONNECTIONS).try_collect::<()>().await?;
     let rate = rate(messages.len(), started);
     ensure!(sink.count() == messages.len(), "{} mails for {} messages", sink.count(), messages.len());
     Ok(rate)
+}
+
+/// What its connections do without delay.
+async fn plain(messages: &[Message]) -> Result<f64> {
+    let sink = Sink::start().await?;
+    let started = Instant::now();
+    let sending = messages.chunks(messages.len().div_ceil(CONNECTIONS)).map(async |part| {
+        let stream = TcpStream::connect(sink.address).await?;
+        stream.set_nodelay(true)?;
+        let hello = ClientId::default();
+        let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await?;
+        for message in part {
+            let letter = letter(message)?;
+            connection.send(letter.envelope(), &letter.formatted()).await.context("the sink refuses a mail")?;
+        }
+        connection.quit().await?;
+        anyhow::Ok(())
+    });
+    futures::future::try_join_all(sending).await?;
+    let rate = rate(messages.len(), started);
+    ensure!(sink.count() == messages.len(), "{} mails for {} messages", sink.count(), messages.len());
+    Ok(rate)
+}
+
+fn letter(message: &Message) -> Result<lettre::Message> {
+    let Destination::Mail { address, .. } = &message.to else { anyhow::bail!("no mail") };
+    let parts = MultiPart::alternative_plain_html(message.text.clone(), message.html.clone().unwrap_or_default());
+    let letter = lettre::Message::builder()
+        .from(Mailbox::new(Some("Quorate".to_owned()), "quorate@example.com".parse()?))
+        .to(Mailbox::new(None, address.parse()?))
+        .subject(&message.subject)
+        .message_id(Some(format!("<{}@example.com>", message.id)));
+    Ok(letter.multipart(parts)?)
 }
 
 #[allow(clippy::cast_precision_loss)]
