@@ -1,8 +1,10 @@
-//! Attacks 39–41, and ways to have mail sent to whom it does not concern.
+//! Attacks 39–42, and ways to have mail sent to whom it does not concern.
 
-use super::{Mail, Post, post, told};
-use crate::ShowsLog;
+use super::{Mail, Post, STANDARD, post, told};
+use crate::gate::{Gated, is_held};
 use crate::scene::*;
+use crate::{ShowsLog, eventually};
+use base64::Engine as _;
 use kube::ResourceExt;
 use quorate::api::*;
 use serde_json::json;
@@ -161,6 +163,38 @@ async fn attack_41_opening_a_link_decides_nothing() {
     scene.counts(&mary.rejects(&release).await).await;
     assert_eq!(scene.outcome_of(&release).await, Outcome::Rejected);
     assert_eq!(scene.status(&release).await.decisions.len(), 1);
+}
+
+/// What is held back, and what people write about it, stays where it is.
+#[tokio::test]
+async fn attack_42_no_secret_reaches_a_mail() {
+    let post = post().await;
+    let _log = ShowsLog(&post.cluster);
+    let gate = json!({"operations": ["CREATE"], "resources": [{"apiGroups": [""], "resources": ["secrets"]}]});
+    let gated = Gated::of(&post.cluster, "attack-42", gate, json!({})).await;
+    let scene = &gated.scene;
+    let archive = scene.reader("archive", json!({})).await;
+    let told_of = |on: &str| json!({"on": on, "to": [{"user": archive.name()}]});
+    let notifications: Vec<_> = ["opened", "decision", "approved", "completed"].map(told_of).into();
+    scene.changes(&gated.process, json!({"notifications": notifications})).await;
+    scene.ready(&gated.process, "True").await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "stringData": {"password": "hunter2-secret"}});
+    is_held(&gated.kubectl_as("mary", &["create", "-f", "-"], &secret).await);
+    let request = gated.request_about("db").await;
+    gated.is_approved(&request).await;
+    eventually("the archive hears of the end", async || {
+        let ends = |mail: &Mail| mail.header("Subject").starts_with("Approved: ") && mail.text().contains("Ended: ");
+        post.mails(scene).iter().any(ends).then_some(())
+    })
+    .await;
+    post.is_done().await;
+    let mails = post.mails(scene);
+    assert_eq!(mails.len(), 5, "it opened, two decided, it was approved, it ended: {:?}", told(&mails));
+    let encoded = STANDARD.encode("hunter2-secret");
+    for mail in &mails {
+        let all = format!("{mail:?}");
+        assert!(!all.contains("hunter2") && !all.contains(&encoded) && !all.contains("password"), "{all}");
+    }
 }
 
 /// Attack 15, for mail: what was only tried tells nobody.

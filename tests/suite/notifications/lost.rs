@@ -39,7 +39,7 @@ async fn r46_a_server_that_comes_late_goes_and_returns() {
 
     // A server is configured.
     post.cluster.operator.kill().await.unwrap();
-    let port = post.smtp.port;
+    let listens_at = post.smtp.port;
     post.starts_again(&[("QUORATE_SMTP_URL", post.smtp.url())]).await;
     let scene = Scene::within(&post.cluster, &namespace).await;
     let expected = ["archive: Approved: Early", "mary: Your approval is needed: Early"];
@@ -55,7 +55,7 @@ async fn r46_a_server_that_comes_late_goes_and_returns() {
     scene.counts(&mary.approves(&away).await).await;
     assert_eq!(scene.outcome_of(&away).await, Outcome::Approved);
     // And returns.
-    post.smtp = Smtp::start_at(port, &[]).await.unwrap();
+    post.smtp = Smtp::start_at(listens_at, &[]).await.unwrap();
     let scene = Scene::within(&post.cluster, &namespace).await;
     let expected = ["archive: Approved: Away", "mary: Your approval is needed: Away"];
     assert_eq!(told(&post.has_brought(&scene, "Away").await), expected);

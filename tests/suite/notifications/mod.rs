@@ -7,7 +7,7 @@
 //! - [`schedules`]: digests and reminders
 //! - [`lost`]: servers that are away or refuse, operators that are killed: nothing is lost
 //! - [`channels`]: webhooks and chats
-//! - [`attacks`]: 39–41, and mail to whom it does not concern
+//! - [`attacks`]: 39–42, and mail to whom it does not concern
 
 mod asked;
 mod attacks;
