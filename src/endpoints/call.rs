@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_url_is_called_as_it_is_written() {
-        let rules = Rules { what: "channel", signed: false, query: true, longest: std::time::Duration::from_secs(60) };
+        let rules = Rules { what: "channel", signed: false, query: true, longest: std::time::Duration::from_mins(1) };
         for (url, path, called) in [
             ("https://chat.example.com/hooks/1/", "", "https://chat.example.com/hooks/1/"),
             ("https://chat.example.com/hooks/1?sig=a/", "", "https://chat.example.com/hooks/1?sig=a/"),
