@@ -92,6 +92,8 @@ impl Checked for WorkflowDefinition {
         status.warnings.extend(unknown.map(|(place, topic)| {
             format!("{place}: there is no NotificationTopic {topic}, and none is built in; a built-in text is sent")
         }));
+        let recipients = graph.iter().flat_map(Graph::recipients);
+        status.warnings.extend(recipients.flat_map(|(place, to, _)| unknown_channels(&place, to, context)));
         let tells = graph.as_ref().is_some_and(Graph::tells);
         // The mails of instances are told on the instances.
         match delivering::of(&context.notifications.health(), |_| false) {
@@ -121,7 +123,13 @@ impl Checked for ApprovalProcess {
         let found = workflow
             .and_then(|workflow| context.definitions.get(&kube::runtime::reflector::ObjectRef::new(&workflow.name)));
         let graph = found.and_then(|definition| compile(&definition.spec).ok());
-        graph.and_then(|graph| pending::outlives_requests(&self.spec, &graph)).into_iter().collect()
+        let mut remarks: Vec<String> =
+            graph.and_then(|graph| pending::outlives_requests(&self.spec, &graph)).into_iter().collect();
+        let tellings = compile_notifications(&self.spec.notifications).unwrap_or_default();
+        remarks.extend(tellings.iter().enumerate().flat_map(|(position, telling)| {
+            unknown_channels(&format!("spec.notifications[{position}]"), &telling.to, context)
+        }));
+        remarks
     }
 }
 
@@ -166,7 +174,6 @@ fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph
     let (graph, faults) = match compile(&definition.spec) {
         Ok(graph) => {
             let mut faults = check(&graph, &context.directory.snapshot());
-            faults.extend(unknown_channels(&graph, context));
             faults.extend(out_of_place(&graph, context));
             (Some(graph), faults)
         }
@@ -175,23 +182,16 @@ fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph
     (graph, faults.iter().map(ToString::to_string).collect())
 }
 
-/// Channels that a definition names and this installation does not have.
-fn unknown_channels(graph: &Graph, context: &Context) -> Vec<Fault> {
-    let lists = graph.recipients().map(|(place, to, _)| (place, to.to_vec()));
-    lists.flat_map(|(place, to)| channel_faults(&place, &to, context)).collect()
-}
-
-fn channel_faults(place: &str, to: &[To], context: &Context) -> Vec<Fault> {
+/// Channels that are named there and that this installation does not have. No fault: who must agree does not depend on who hears
+/// of it.
+fn unknown_channels(place: &str, to: &[To], context: &Context) -> Vec<String> {
     let channels = &context.options.notifications.channels;
     let known: Vec<&str> = channels.names().collect();
     let listed = to.iter().enumerate().filter_map(|(position, to)| match to {
-        To::Channel(name) if !known.contains(&name.as_str()) => Some(Fault {
-            place: format!("{place}.to[{position}].channel"),
-            message: format!(
-                "there is no channel {name}; add it to the chart value notifications.channels (known: {})",
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-            ),
-        }),
+        To::Channel(name) if !known.contains(&name.as_str()) => Some(format!(
+            "{place}.to[{position}].channel: there is no channel {name}; add it to the chart value notifications.channels (known: {})",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        )),
         _ => None,
     });
     listed.collect()
@@ -235,15 +235,7 @@ pub(crate) fn candidates(known: &[Known]) -> Vec<Candidate<'_>> {
 pub(crate) fn process_faults(process: &ApprovalProcess, context: &Context) -> Vec<String> {
     let mut faults = pending::faults(&process.spec);
     let told = match compile_notifications(&process.spec.notifications) {
-        Ok(tellings) => {
-            let listed = tellings.iter().enumerate();
-            let channels = listed.flat_map(|(position, telling)| {
-                channel_faults(&format!("spec.notifications[{position}]"), &telling.to, context)
-            });
-            let mut faults: Vec<Fault> = channels.collect();
-            faults.extend(check_notifications(&tellings, &context.directory.snapshot()));
-            faults
-        }
+        Ok(tellings) => check_notifications(&tellings, &context.directory.snapshot()),
         Err(faults) => faults,
     };
     faults.extend(told.iter().map(ToString::to_string));

@@ -177,7 +177,8 @@ fn a_thousand_tasks_fit_into_one_mail() {
 #[test]
 fn the_documentation_tells_of_everything_that_templates_have() {
     let page = include_str!("../../../../docs/notifications.md");
-    let (_, example) = page.split_once("```yaml\n").expect("an example");
+    let (_, section) = page.split_once("## Topics and templates").expect("the section");
+    let (_, example) = section.split_once("```yaml\n").expect("an example");
     let (example, _) = example.split_once("```").expect("its end");
     let object: crate::api::NotificationTopic = serde_saphyr::from_str(example).expect("a NotificationTopic");
     assert_eq!(faults("task-digest", &object.spec), Vec::<String>::new());
