@@ -239,6 +239,7 @@ async fn attack_39_nobody_chooses_addresses_for_their_own_instance() {
     );
     let told_at_once = json!([{"on": "assigned", "to": [{"address": victim}]}]);
     let group = json!([{"name": "check", "approval": {"approvers": [{"group": "all", "mail": victim}], "notify": {}}}]);
+    let channel = json!([{"on": "completed", "to": [{"channel": "team"}]}]);
     let notified = json!([{"name": "tell", "notify": {"to": [{"address": victim}]}}, nodes[0]]);
     for (name, workflow, place, what) in [
         (
@@ -246,6 +247,12 @@ async fn attack_39_nobody_chooses_addresses_for_their_own_instance() {
             json!({"nodes": nodes, "notifications": told_at_once}),
             "spec.notifications[0].to[0].address",
             "an address",
+        ),
+        (
+            "channel",
+            json!({"nodes": nodes, "notifications": channel}),
+            "spec.notifications[0].to[0].channel",
+            "a channel",
         ),
         ("mail", json!({"nodes": group}), "spec.nodes[check].approval.approvers[0].mail", "mail"),
         ("node", json!({"nodes": notified}), "spec.nodes[tell].notify.to[0].address", "an address"),

@@ -73,14 +73,18 @@ async fn r47_a_channel_that_is_not_configured_is_said_so() {
     let _log = ShowsLog(&post.cluster);
     let scene = Scene::with_namespace(&post.cluster, "unknown").await;
     let (anna, mary) = (scene.reader("anna", json!({})).await, scene.reader("mary", json!({})).await);
-    let definition = json!({
-        "notifications": [scene.archive(), {"on": "completed", "to": [{"channel": "nowhere"}]}],
+    let workflow = json!({
+        "notifications": [{"on": "completed", "to": [{"person": "Initiator"}, {"channel": "nowhere"}]}],
         "nodes": [{"name": "check", "approval": {"approvers": [{"user": mary.name()}]}}],
     });
-    let definition = scene.definition("check", definition).await;
+    let definition: WorkflowDefinition = scene.has("check", workflow).await;
+    let said = scene.ready(&definition, "False").await;
+    let place = "spec.notifications[0].to[1].channel: there is no channel nowhere; add it to the chart value";
+    assert!(said.contains(place) && said.contains("audit, duty, team"), "{said}");
+    // Nobody's request waits for it: the others hear of it, and what cannot be sent is told.
     let release = anna.asks_for(&scene, &definition, "Release").await;
     scene.counts(&mary.approves(&release).await).await;
     let said = scene.says_event(&release, "MailSetAside").await;
     assert!(said.contains("there is no channel nowhere in the operator's configuration"), "{said}");
-    post.brings(&scene, "archive", "Approved: Release").await;
+    post.brings(&scene, "anna", "Approved: Release").await;
 }
