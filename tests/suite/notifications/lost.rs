@@ -172,7 +172,6 @@ async fn r46_an_operator_that_is_killed_loses_nothing_and_repeats_nothing() {
         let line = told(std::slice::from_ref(mail)).remove(0);
         ids.entry(line).or_default().insert(mail.id().to_owned());
     }
-    println!("{} mails, {} different ones, {kills} kills", mails.len(), ids.len());
     for (line, ids) in &ids {
         // Openings have the same subject in both steps.
         let openings = usize::from(line.contains("Waiting for approval")) + 1;
@@ -180,6 +179,7 @@ async fn r46_an_operator_that_is_killed_loses_nothing_and_repeats_nothing() {
     }
     assert_eq!(ids.keys().cloned().collect::<BTreeSet<_>>(), expected, "all of it is told");
     let different: usize = ids.values().map(BTreeSet::len).sum();
+    println!("{} mails, {different} different ones, {kills} kills", mails.len());
     // What a server had taken when the operator died, before it could be written down: one for each connection.
     assert!(mails.len() - different <= kills * 4, "{} of {} are repeats", mails.len() - different, mails.len());
     post.cluster.is_well();
