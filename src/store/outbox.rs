@@ -92,6 +92,9 @@ impl Store {
     /// # Errors
     /// When the store does not answer; nothing is marked or queued then.
     pub async fn enqueue(&self, marks: &[Mark], messages: &[Message], now: Timestamp) -> Result<usize, Error> {
+        if marks.is_empty() && messages.is_empty() {
+            return Ok(0);
+        }
         // In the order of ids, so that two operators who queue the same never wait for each other in a circle.
         let mut marks: Vec<&Mark> = marks.iter().collect();
         marks.sort_unstable();

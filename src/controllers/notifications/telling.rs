@@ -1,8 +1,8 @@
 //! Composes what happened to instances, and puts it into the outbox. Whatever fails is tried again, with the newest copy of the
 //! instance; nothing waits for it.
 
-use super::Notifications;
 use super::facts::{self, Standing};
+use super::{Notifications, lock};
 use crate::controllers::instances::live::Parsed;
 use crate::controllers::{Context, backoff, report};
 use crate::engine::Note;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kube::Resource;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// How many occurrences are composed together: one may be told to many people.
@@ -130,16 +130,12 @@ async fn queue(
     let now = context.clock.now();
     // Thousands of messages are more than one transaction should hold. The marks go with the last ones: after a crash in between
     // the rest follows, and those that are queued already are left alone.
-    let mut parts = messages.chunks(STORED_TOGETHER).peekable();
     let marks: Vec<Mark> = marks.into_iter().map(|id| Mark { id, instance: uid.to_owned() }).collect();
-    let mut marked = false;
-    while let Some(part) = parts.next() {
-        marked = parts.peek().is_none();
-        store.enqueue(if marked { &marks } else { &[] }, part, now).await?;
+    let (early, last) = messages.split_at(messages.len().saturating_sub(STORED_TOGETHER));
+    for part in early.chunks(STORED_TOGETHER) {
+        store.enqueue(&[], part, now).await?;
     }
-    if !marked {
-        store.enqueue(&marks, &[], now).await?;
-    }
+    store.enqueue(&marks, last, now).await?;
     notifications.broken(faults);
     if !without_address.is_empty() {
         let names: Vec<_> = without_address.into_iter().collect();
@@ -162,16 +158,16 @@ fn summary(ids: &[String]) -> u64 {
 impl Notifications {
     /// What was told last of an instance, as a number.
     fn told(&self, uid: &str) -> Option<u64> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied()
+        lock(&self.told).get(uid).copied()
     }
 
     /// Forgets the instances that are not there any more: one that was deleted never ends.
     pub(super) fn keep_told(&self, there: &HashSet<String>) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| there.contains(uid));
+        lock(&self.told).retain(|uid, _| there.contains(uid));
     }
 
     fn remember(&self, uid: String, summary: Option<u64>) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         match summary {
             Some(summary) => _ = told.insert(uid, summary),
             None => _ = told.remove(&uid),
