@@ -17,9 +17,10 @@ use crate::engine::graph::{
 use crate::engine::revision::Content;
 use crate::engine::source::{Need, RoleOf};
 use crate::gate::configuration;
-use crate::notify::topics;
+use crate::notify::topics::{self, Topics};
 use crate::{collection, pending};
 use futures::Stream;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::core::ClusterResourceScope;
@@ -88,10 +89,7 @@ impl Checked for WorkflowDefinition {
         status.warnings = graph.as_ref().map(warnings).unwrap_or_default();
         let topics = context.notifications.topics();
         let named = graph.iter().flat_map(Graph::topics);
-        let unknown = named.filter(|(_, topic)| !topics.is_known(topic));
-        status.warnings.extend(unknown.map(|(place, topic)| {
-            format!("{place}: there is no NotificationTopic {topic}, and none is built in; a built-in text is sent")
-        }));
+        status.warnings.extend(named.filter_map(|(place, topic)| unknown_topic(&place, &topic, &topics)));
         let recipients = graph.iter().flat_map(Graph::recipients);
         status.warnings.extend(recipients.flat_map(|(place, to, _)| unknown_channels(&place, to, context)));
         let tells = graph.as_ref().is_some_and(Graph::tells);
@@ -180,6 +178,13 @@ fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph
         Err(faults) => (None, faults),
     };
     (graph, faults.iter().map(ToString::to_string).collect())
+}
+
+/// That a topic is named there and is none. No fault: whoever is told of something is told of it all the same.
+pub(crate) fn unknown_topic(place: &str, topic: &str, topics: &Topics) -> Option<String> {
+    (!topics.is_known(topic)).then(|| {
+        format!("{place}: there is no NotificationTopic {topic}, and none is built in; a built-in text is sent")
+    })
 }
 
 /// Channels that are named there and that this installation does not have. No fault: who must agree does not depend on who hears
@@ -390,26 +395,49 @@ async fn reconcile<K: Checked>(object: Arc<K>, context: Arc<Context>) -> Result<
     context.kinds.looked.wait().await;
     let faults = object.faults(&context);
     let mut fresh = (*object).clone();
-    let generation = object.meta().generation;
+    let remarks = object.remarks(&context);
+    say_ready(fresh.conditions(), &faults, remarks, object.meta().generation, context.clock.now());
+    fresh.describe(&context);
+    if fresh.same_status(&object) {
+        return Ok(Action::await_change());
+    }
+    write_status(&fresh, "ready", &context).await?;
+    Ok(Action::await_change())
+}
+
+/// Says `Ready`: what is wrong, or else that it can be used, with what may not be meant.
+pub(crate) fn say_ready(
+    conditions: &mut Vec<Condition>,
+    faults: &[String],
+    remarks: impl IntoIterator<Item = String>,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     let said = faults.join("; ");
-    let remarks = object.remarks(&context).into_iter().map(|remark| format!("; warning: {remark}"));
+    let remarks = remarks.into_iter().map(|remark| format!("; warning: {remark}"));
     let usable = format!("it can be used{}", remarks.collect::<String>());
     let says = if faults.is_empty() {
         Says { type_: "Ready", status: "True", reason: "Valid", message: &usable }
     } else {
         Says { type_: "Ready", status: "False", reason: "Invalid", message: &said }
     };
-    set_condition(fresh.conditions(), says, generation, context.clock.now());
-    fresh.describe(&context);
-    if fresh.same_status(&object) {
-        return Ok(Action::await_change());
-    }
+    set_condition(conditions, says, generation, now);
+}
+
+/// Writes the status of an object that people write; `what` is what the metric counts.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub(crate) async fn write_status<K>(fresh: &K, what: &str, context: &Context) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+{
     let api: Api<K> = Api::all(context.client.clone());
-    match api.replace_status(&object.name_any(), &PostParams::default(), &fresh).await {
-        Ok(_) => context.metrics.wrote("ready"),
+    match api.replace_status(&fresh.name_any(), &PostParams::default(), fresh).await {
+        Ok(_) => context.metrics.wrote(what),
         // It was changed or deleted meanwhile: its next event brings us back.
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
         Err(error) => return Err(error),
     }
-    Ok(Action::await_change())
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! Digests and Reminders: their schedules, on timers that are looked at again at least every minute, since clocks jump.
 
 use super::{Notifications, delivering, open};
-use crate::api::{Digest, Reminder, Says, ScheduledStatus, set_condition};
+use crate::api::{Digest, Reminder, ScheduledStatus, set_condition};
+use crate::controllers::readiness::{say_ready, unknown_topic, write_status};
 use crate::controllers::{Context, backoff, drive};
 use crate::directory::Snapshot;
 use crate::notify::OpenTask;
@@ -17,12 +18,11 @@ use futures::Stream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::PostParams;
 use kube::core::ClusterResourceScope;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::Store as Reflector;
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -163,13 +163,7 @@ async fn reconcile<K: Scheduled>(object: Arc<K>, context: Arc<Context>) -> Resul
     };
     describe(&mut fresh, &*object, next, &context);
     if fresh.status() != object.status() {
-        let api: Api<K> = Api::all(context.client.clone());
-        match api.replace_status(&object.name_any(), &PostParams::default(), &fresh).await {
-            Ok(_) => context.metrics.wrote("schedule"),
-            // It was changed or deleted meanwhile: its next event brings us back.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
+        write_status(&fresh, "schedule", &context).await?;
     }
     let wait = next.map(|next| Duration::try_from(next.duration_since(context.clock.now())).unwrap_or_default());
     Ok(wait.map_or_else(Action::await_change, |wait| Action::requeue(wait.min(LOOK_AGAIN))))
@@ -249,22 +243,10 @@ fn describe<K: Scheduled>(fresh: &mut K, object: &K, next: Option<Timestamp>, co
     let faults = faults(expression, zone);
     let (generation, now) = (object.meta().generation, context.clock.now());
     let topics = context.notifications.topics();
-    let unknown = object.topics().into_iter().filter(|(_, topic)| !topics.is_known(topic));
-    let remarks = unknown.map(|(field, topic)| {
-        format!(
-            "; warning: {field}: there is no NotificationTopic {topic}, and none is built in; the built-in text is sent"
-        )
-    });
-    let remarks: String = remarks.collect();
+    let remarks = object.topics().into_iter().filter_map(|(field, topic)| unknown_topic(field, topic, &topics));
     let status = fresh.status_mut();
     status.next_run = next.map(Time);
-    let (said, usable) = (faults.join("; "), format!("it can be used{remarks}"));
-    let says = if faults.is_empty() {
-        Says { type_: "Ready", status: "True", reason: "Valid", message: &usable }
-    } else {
-        Says { type_: "Ready", status: "False", reason: "Invalid", message: &said }
-    };
-    set_condition(&mut status.conditions, says, generation, now);
+    say_ready(&mut status.conditions, &faults, remarks, generation, now);
     let health = context.notifications.health();
     let uid = object.uid();
     if let Some(delivering) = delivering::of(&health, |aside| aside.about.uid == uid) {
