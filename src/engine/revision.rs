@@ -52,6 +52,12 @@ impl Content {
         if faults.is_empty() { Ok(graph) } else { Err(faults) }
     }
 
+    /// Whether anybody is told anything about what runs on this.
+    #[must_use]
+    pub fn tells(&self, graph: &Graph) -> bool {
+        graph.tells() || self.process.as_ref().is_some_and(|(_, process)| !process.notifications.is_empty())
+    }
+
     /// The text that is stored and hashed: JSON with sorted keys.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ pub struct Gathered {
 enum Found {
     Missing(String),
     Faulty { name: String, faults: Vec<Fault> },
-    Usable { graph: Arc<Graph>, revision: String, content: Option<Box<Content>> },
+    Usable { graph: Arc<Graph>, revision: String, content: Option<Box<Content>>, tells: bool },
 }
 
 impl Found {
@@ -111,6 +111,14 @@ impl Gathered {
         [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().find_map(|found| match found {
             Found::Usable { graph, revision, .. } if revision == wanted => Some(&**graph),
             _ => None,
+        })
+    }
+
+    /// Whether anybody is told anything about an instance that runs on a revision.
+    pub fn tells(&self, wanted: &str) -> bool {
+        [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().any(|found| match found {
+            Found::Usable { revision, tells, .. } => *tells && revision == wanted,
+            _ => false,
         })
     }
 
@@ -202,7 +210,12 @@ async fn running_on(revision: &str, context: &Context) -> Result<Found, Error> {
     use crate::controllers::revisions::Error as RevisionError;
     match context.revisions.load(revision).await {
         Ok(Some(found)) => Ok(match &found.graph {
-            Ok(graph) => Found::Usable { graph: graph.clone(), revision: revision.to_owned(), content: None },
+            Ok(graph) => Found::Usable {
+                tells: found.content.tells(graph),
+                graph: graph.clone(),
+                revision: revision.to_owned(),
+                content: None,
+            },
             Err(faults) => Found::Faulty { name: format!("ControllerRevision {revision}"), faults: faults.clone() },
         }),
         Ok(None) => Ok(Found::Missing(format!(
@@ -253,7 +266,8 @@ fn to_start_on(parsed: &Parsed, directory: &Snapshot, context: &Context) -> Resu
         Err(faults) => Ok(Found::Faulty { name: shown, faults }),
         Ok(graph) => {
             let revision = snapshot.name().map_err(crate::controllers::revisions::Error::from)?;
-            Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(Box::new(snapshot)) })
+            let tells = snapshot.tells(&graph);
+            Ok(Found::Usable { graph: Arc::new(graph), revision, content: Some(Box::new(snapshot)), tells })
         }
     }
 }

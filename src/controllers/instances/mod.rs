@@ -19,7 +19,6 @@ mod rights;
 pub(super) mod signals;
 pub mod sweep;
 
-use super::notifications::may_tell;
 use super::{CONCURRENCY, Context, backoff, report};
 use crate::api::{ApprovalSignal, SignalRef, WorkflowInstance, seconds};
 use crate::diagram::{self, Drawing};
@@ -388,9 +387,8 @@ async fn move_on(live: &Live, key: &Key, instances: &Arc<Instances>) -> Result<T
             tracing::info!(instance = key.1, namespace = key.0, %outcome, "completed");
         }
     }
-    let tells = parsed.instance.spec.process_ref.is_some()
-        || gathered.graph_of(revision).is_some_and(|graph| may_tell(graph, context));
-    if tells {
+    let subscribed = !context.options.notifications.subscriptions.is_empty();
+    if subscribed || gathered.tells(revision) {
         let told = live::Parsed { instance: parsed.instance.clone(), status: plan.status.clone() };
         context.notifications.tell(told, &context.clock);
     }

@@ -22,7 +22,6 @@ use crate::api::{Digest, NotificationEvent, NotificationTopic, Reminder};
 use crate::delivery::channels::Channels;
 use crate::delivery::{self, Courier, Health, Observer};
 use crate::engine::Note;
-use crate::engine::graph::Graph;
 use crate::notify::Links;
 use crate::notify::topics::Topics;
 use crate::runtime::clock::Clock;
@@ -221,12 +220,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether anybody may have to be told anything about an instance of this graph. What its process says is known later.
-#[must_use]
-pub fn may_tell(graph: &Graph, context: &Context) -> bool {
-    graph.tells() || !context.options.notifications.subscriptions.is_empty()
-}
-
 /// Opens the store, tells people, and carries messages away, until `stop` is cancelled.
 pub async fn run(context: &Arc<Context>, mail: delivery::settings::Settings, stop: &CancellationToken) {
     let notifications = &context.notifications;
@@ -248,13 +241,13 @@ pub async fn run(context: &Arc<Context>, mail: delivery::settings::Settings, sto
     };
     let care = async {
         tokio::select! {
-            ((), ()) = async { tokio::join!(recover::run(notifications, context), recover::sweep(notifications, context)) } => {}
+            ((), ()) = async { tokio::join!(recover::run(context), recover::sweep(context)) } => {}
             () = stop.cancelled() => {}
         }
     };
     let told = async {
         context.synced.wait().await;
-        telling::run(notifications, context, stop).await;
+        telling::run(context, stop).await;
     };
     tokio::select! {
         _ = async { tokio::join!(carry, care, told) } => {}

@@ -1,7 +1,7 @@
 //! What a crash could have lost: instances that ended shortly before it, and of which nobody was told yet. Instances that are
 //! under way are looked at anyway, since every start reads them all.
 
-use super::{Notifications, schedules};
+use super::schedules;
 use crate::controllers::instances::live::{Live, Parsed};
 use crate::controllers::{Context, backoff, report};
 use crate::store::Store;
@@ -39,10 +39,11 @@ pub async fn birth(store: &Store, started: Timestamp) -> Result<Timestamp, crate
 }
 
 /// Queues the instances that ended before the crash and may not have been dealt with; then keeps the mark, for ever.
-pub async fn run(notifications: &Notifications, context: &Context) {
+pub async fn run(context: &Context) {
+    let notifications = &context.notifications;
     let store = notifications.store().await;
     let mut failures = 0;
-    while let Err(error) = catch_up(&store, notifications, context).await {
+    while let Err(error) = catch_up(&store, context).await {
         report("notifications", &context.metrics, &*error);
         failures += 1;
         tokio::time::sleep(backoff(failures)).await;
@@ -56,11 +57,7 @@ pub async fn run(notifications: &Notifications, context: &Context) {
     }
 }
 
-async fn catch_up(
-    store: &Store,
-    notifications: &Notifications,
-    context: &Context,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn catch_up(store: &Store, context: &Context) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // A new store is marked before anything ends: whoever dies in its first moments must not lose what ended in them.
     let now = context.clock.now();
     let until = moment(&store.value_or(WATERMARK, &now.to_string()).await?).unwrap_or(now);
@@ -68,7 +65,7 @@ async fn catch_up(
     let from = catch_up_from(until, now);
     each_finished(context, |parsed| {
         if parsed.status.completed_at.as_ref().is_some_and(|completed| completed.0 >= from) {
-            notifications.queue.push(Arc::new(parsed), from);
+            context.notifications.queue.push(Arc::new(parsed), from);
         }
     })
     .await?;
@@ -98,10 +95,10 @@ async fn each_finished(context: &Context, mut each: impl FnMut(Parsed)) -> Resul
 }
 
 /// Forgets what was told of instances, and the schedules of objects, that are gone; again and again, for ever.
-pub async fn sweep(notifications: &Notifications, context: &Context) {
+pub async fn sweep(context: &Context) {
     // What a watch has not shown yet is not gone.
     context.synced.wait().await;
-    let store = notifications.store().await;
+    let store = context.notifications.store().await;
     loop {
         tokio::time::sleep(context.options.sweep_interval).await;
         if let Err(error) = forget_gone(&store, context).await {

@@ -33,7 +33,8 @@ enum Error {
 }
 
 /// Tells what happened to the instances of the queue, until `stop` is cancelled.
-pub async fn run(notifications: &Notifications, context: &Arc<Context>, stop: &CancellationToken) {
+pub async fn run(context: &Arc<Context>, stop: &CancellationToken) {
+    let notifications = &context.notifications;
     // Decisions are made from now on, whether or not the store can be opened.
     let started = context.clock.now();
     let store = tokio::select! {
@@ -47,7 +48,7 @@ pub async fn run(notifications: &Notifications, context: &Arc<Context>, stop: &C
             next = notifications.queue.next() => next,
             () = stop.cancelled() => return,
         };
-        match tell(&parsed, started, &mut birth, &store, notifications, context).await {
+        match tell(&parsed, started, &mut birth, &store, context).await {
             Ok(()) => {
                 notifications.queue.done(&parsed);
                 failures = 0;
@@ -70,9 +71,9 @@ async fn tell(
     started: Timestamp,
     birth: &mut Option<Timestamp>,
     store: &Store,
-    notifications: &Notifications,
     context: &Arc<Context>,
 ) -> Result<(), Error> {
+    let notifications = &context.notifications;
     let born = match birth {
         Some(born) => *born,
         None => *birth.insert(super::recover::birth(store, started).await?),
@@ -98,7 +99,7 @@ async fn tell(
             let (one, shared) = (standing.clone(), context.clone());
             let composed =
                 tokio::task::spawn_blocking(move || story(&one, &shared, |told| compose(told, &part, &shared))).await?;
-            queue(composed, &uid, &standing, store, notifications, context).await?;
+            queue(composed, &uid, &standing, store, context).await?;
         }
     }
     notifications.remember(uid, (!ended).then_some(summary));
@@ -123,7 +124,6 @@ async fn queue(
     uid: &str,
     standing: &Standing,
     store: &Store,
-    notifications: &Notifications,
     context: &Context,
 ) -> Result<(), Error> {
     let Composed { messages, marks, without_address, faults } = composed;
@@ -136,7 +136,7 @@ async fn queue(
         store.enqueue(&[], part, now).await?;
     }
     store.enqueue(&marks, last, now).await?;
-    notifications.broken(faults);
+    context.notifications.broken(faults);
     if !without_address.is_empty() {
         let names: Vec<_> = without_address.into_iter().collect();
         let message = format!("not told, since the directory has no mail address of them: {}", names.join(", "));
