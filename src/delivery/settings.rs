@@ -10,6 +10,8 @@ use lettre::message::dkim::{
 use lettre::message::header::HeaderName;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -180,8 +182,8 @@ impl Options {
 
     fn credentials(&self, url: &Url) -> Result<Option<Credentials>, Error> {
         let plain = |text: &str| {
-            let decoded: Vec<u8> = percent_decoded(text);
-            String::from_utf8(decoded).map_err(|_| wrong("URL", "user or password is no UTF-8"))
+            let decoded = percent_decode_str(text).decode_utf8();
+            decoded.map(Cow::into_owned).map_err(|_| wrong("URL", "user or password is no UTF-8"))
         };
         let password = match (url.password(), &self.password_file) {
             (Some(_), Some(_)) => return Err(wrong("password file", "the URL has a password too; write it once")),
@@ -237,26 +239,6 @@ fn check_domain(field: &'static str, domain: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(wrong(field, format!("{domain:?} is no domain; write one such as quorate.example.com")))
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = text.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match (byte, digits) {
-            (b'%', Some(value)) => {
-                decoded.push(value);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
 }
 
 fn signing(dkim: &Dkim) -> Result<DkimConfig, Error> {

@@ -81,11 +81,11 @@ static SHARED: &[(&str, Part)] = parts!("parts":
 );
 static ENGLISH_PARTS: &[(&str, Part)] = parts!("en/parts":
     text "ages", both "decide", text "decision", text "event", both "facts", both "footer", both "inbox", text "meaning",
-    text "outcome", both "request", both "see", both "tasks", both "total",
+    text "outcome", both "request", both "see", both "tasks", both "total", both "who",
 );
 static CZECH_PARTS: &[(&str, Part)] = parts!("cs/parts":
     text "ages", both "decide", text "decision", text "event", both "facts", both "footer", both "inbox", text "meaning",
-    text "outcome", both "request", both "see", both "tasks", both "total",
+    text "outcome", both "request", both "see", both "tasks", both "total", both "who",
 );
 
 static COMPILED: LazyLock<BTreeMap<(&str, &str), Compiled>> = LazyLock::new(|| {

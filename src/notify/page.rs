@@ -1,7 +1,7 @@
 //! The page that links in mails lead to. It says how to decide and decides nothing, whoever opens it and however often: mail
 //! scanners open every link (attack 41). It knows nobody, so it shows nothing that the link does not say itself.
 
-use minijinja::{AutoEscape, Environment, context};
+use minijinja::{AutoEscape, Environment, Value, context};
 
 /// The page for an instance; none when these are no names of Kubernetes.
 #[must_use]
@@ -9,18 +9,22 @@ pub fn page(namespace: &str, name: &str) -> Option<String> {
     if !is_label(namespace) || name.len() > 253 || !name.split('.').all(is_label) {
         return None;
     }
-    let mut environment = Environment::empty();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
     // generateName gets five letters more, and names have 63 at most where they become labels.
     let prefix: String = name.chars().take(50).collect();
     let prefix = prefix.trim_end_matches(['-', '.']);
-    environment.render_str(include_str!("page.html"), context! { namespace, name, prefix }).ok()
+    render(context! { namespace, name, prefix })
 }
 
 /// The page of everybody's tasks: it does not know whose to show.
 #[must_use]
-pub fn overview() -> &'static str {
-    include_str!("overview.html")
+pub fn overview() -> Option<String> {
+    render(context! {})
+}
+
+fn render(values: Value) -> Option<String> {
+    let mut environment = Environment::empty();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.render_str(include_str!("page.html"), values).ok()
 }
 
 /// Whether a text is a DNS label, as names of Kubernetes are made of.
@@ -31,7 +35,7 @@ fn is_label(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::page;
+    use super::{overview, page};
 
     #[test]
     fn the_page_says_how_to_decide() {
@@ -39,6 +43,12 @@ mod tests {
         assert!(shown.contains(r#"{generateName: "enrol-www.example-", namespace: "pki"}"#), "{shown}");
         assert!(shown.contains(r#"spec: {instance: "enrol-www.example", decision: Approve}"#), "{shown}");
         assert!(!shown.contains("<form") && !shown.contains("<script") && !shown.contains("href"), "{shown}");
+    }
+
+    #[test]
+    fn the_page_of_all_tasks_shows_none() {
+        let shown = overview().expect("a page");
+        assert!(shown.contains("<h1>Your tasks</h1>") && !shown.contains("kubectl create"), "{shown}");
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub async fn serve(
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(show_readiness))
-        .route("/tasks", get(|| async { show_page(Some(overview().to_owned())) }))
+        .route("/tasks", get(|| async { show_page(overview()) }))
         .route("/tasks/{namespace}/{name}", get(show_task))
         .with_state((metrics, readiness));
     axum::serve(listener, router).with_graceful_shutdown(stop).await
