@@ -87,7 +87,9 @@ impl Store {
     pub async fn heal(&self, now: Timestamp) -> Result<(), Error> {
         self.trip("heal");
         let late = millis(now.saturating_add(LONGEST_WAIT * 2).unwrap_or(Timestamp::MAX));
-        let update = sqlx::query("UPDATE outbox SET due_at = $1 WHERE due_at > $2");
+        let put_off = self.in_order("outbox", "due_at > $2");
+        let sql = format!("{put_off} UPDATE outbox SET due_at = $1 WHERE id IN (SELECT id FROM chosen)");
+        let update = sqlx::query(AssertSqlSafe(sql));
         update.bind(millis(now)).bind(late).execute(&self.pool).await?;
         self.trip("healed");
         Ok(())

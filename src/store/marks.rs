@@ -40,7 +40,9 @@ impl Store {
     /// When the store does not answer.
     pub async fn forget(&self, instance: &str, now: Timestamp) -> Result<(), Error> {
         self.trip("forget");
-        let update = sqlx::query("UPDATE marks SET gone_at = $1 WHERE instance = $2 AND gone_at IS NULL");
+        let its = self.in_order("marks", "instance = $2 AND gone_at IS NULL");
+        let sql = format!("{its} UPDATE marks SET gone_at = $1 WHERE id IN (SELECT id FROM chosen)");
+        let update = sqlx::query(AssertSqlSafe(sql));
         update.bind(millis(now)).bind(instance).execute(&self.pool).await?;
         self.trip("forgotten");
         Ok(())
@@ -65,11 +67,13 @@ impl Store {
         self.trip("prune");
         let mut transaction = self.pool.begin().await?;
         let mut removed = 0;
-        for sql in [
-            "DELETE FROM outbox WHERE due_at IS NULL AND done_at < $1",
-            "DELETE FROM marks WHERE gone_at IS NOT NULL AND gone_at < $1",
+        for (table, condition) in [
+            ("marks", "gone_at IS NOT NULL AND gone_at < $1"),
+            ("outbox", "due_at IS NULL AND done_at < $1"),
         ] {
-            removed += sqlx::query(sql).bind(before).execute(&mut *transaction).await?.rows_affected();
+            let chosen = self.in_order(table, condition);
+            let sql = format!("{chosen} DELETE FROM {table} WHERE id IN (SELECT id FROM chosen)");
+            removed += sqlx::query(AssertSqlSafe(sql)).bind(before).execute(&mut *transaction).await?.rows_affected();
         }
         transaction.commit().await?;
         self.trip("pruned");

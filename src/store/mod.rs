@@ -2,8 +2,8 @@
 //! told already, the state of schedules.
 //!
 //! `SQLite` in a file by default, `PostgreSQL` by URL; both speak the same SQL here. Everything that belongs together is one
-//! transaction, and every statement that takes a message for sending checks again that nobody else has it, so that two operators
-//! may share one database.
+//! transaction, and every statement that takes a message for sending passes over what somebody else is taking, so that two
+//! operators may share one database.
 //!
 //! - [`outbox`]: queues messages, hands them out, records what came of them
 //! - [`census`]: what is in it
@@ -152,6 +152,15 @@ impl Store {
     /// Ends every connection. What was recorded stays.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// What a statement that changes many rows begins with: the rows of `table` that meet `condition`, as `chosen`.
+    ///
+    /// `PostgreSQL` locks them here in the order of ids, as every writer does: two operators who change the same rows then wait for
+    /// each other in turn, never in a circle, which it would end by failing one of them.
+    fn in_order(&self, table: &str, condition: &str) -> String {
+        let locked = if self.lite { "" } else { "FOR UPDATE" };
+        format!("WITH chosen AS MATERIALIZED (SELECT id FROM {table} WHERE {condition} ORDER BY id {locked})")
     }
 
     fn trip(&self, at: &'static str) {

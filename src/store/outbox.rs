@@ -130,14 +130,16 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Claimed>, Error> {
         self.trip("claim");
-        // The condition stands twice: PostgreSQL evaluates the outer one again for a row that another operator took meanwhile.
-        let rows = sqlx::query(
-            "UPDATE outbox SET state = 'sending', holder = $1, due_at = $2 \
-             WHERE due_at <= $3 AND id IN ( \
-                 SELECT id FROM outbox WHERE lane = $4 AND due_at <= $3 ORDER BY due_at, created_at, place LIMIT $5) \
+        // What another operator is taking is passed over, not waited for.
+        let skip = if self.lite { "" } else { "FOR UPDATE SKIP LOCKED" };
+        let sql = format!(
+            "WITH due AS MATERIALIZED ( \
+                 SELECT id FROM outbox WHERE lane = $4 AND due_at <= $3 ORDER BY due_at, created_at, place LIMIT $5 {skip}) \
+             UPDATE outbox SET state = 'sending', holder = $1, due_at = $2 WHERE id IN (SELECT id FROM due) \
              RETURNING id, lane, destination, name, topic, subject, text, html, thread, about, event, \
-                 attempts, created_at, place",
-        )
+                 attempts, created_at, place"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(holder)
         .bind(millis(until))
         .bind(millis(now))
@@ -161,7 +163,9 @@ impl Store {
     /// When the store does not answer.
     pub async fn renew(&self, holder: &str, until: Timestamp) -> Result<(), Error> {
         self.trip("renew");
-        let update = sqlx::query("UPDATE outbox SET due_at = $1 WHERE holder = $2 AND state = 'sending'");
+        let held = self.in_order("outbox", "holder = $2 AND state = 'sending'");
+        let sql = format!("{held} UPDATE outbox SET due_at = $1 WHERE id IN (SELECT id FROM chosen)");
+        let update = sqlx::query(AssertSqlSafe(sql));
         update.bind(millis(until)).bind(holder).execute(&self.pool).await?;
         self.trip("renewed");
         Ok(())
@@ -182,6 +186,9 @@ impl Store {
             connection.execute("PRAGMA synchronous = FULL").await?;
         }
         let mut transaction = connection.begin().await?;
+        if !self.lite {
+            lock(&mut transaction, fates).await?;
+        }
         let sent: Vec<&String> = fates.iter().filter(|(_, fate)| *fate == Fate::Sent).map(|(id, _)| id).collect();
         for chunk in sent.chunks(ROWS) {
             record_sent(&mut transaction, chunk, now).await?;
@@ -304,6 +311,22 @@ pub(super) async fn queue(
             .bind(0_i64);
     }
     Ok(query.execute(connection).await?.rows_affected())
+}
+
+/// Takes the rows of messages in the order of ids: see [`Store::in_order`].
+async fn lock(connection: &mut AnyConnection, fates: &[(String, Fate)]) -> Result<(), Error> {
+    let mut ids: Vec<&String> = fates.iter().map(|(id, _)| id).collect();
+    ids.sort_unstable();
+    for chunk in ids.chunks(ROWS) {
+        let rows = placeholders(1, 1, chunk.len());
+        let sql = format!("SELECT id FROM outbox WHERE id IN {rows} ORDER BY id FOR UPDATE");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for id in chunk {
+            query = query.bind(id.as_str());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 async fn record_sent(connection: &mut AnyConnection, ids: &[&String], now: Timestamp) -> Result<(), Error> {

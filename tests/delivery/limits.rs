@@ -18,13 +18,14 @@ use std::time::Duration;
 async fn ten_thousand_mails_are_paced_over_a_restart() -> Result<()> {
     const MAILS: usize = 10_000;
     const PER_SECOND: usize = 500;
+    const CONNECTIONS: usize = 8;
     let sink = Sink::start().await?;
     let post = Post::open().await?;
     let messages: Vec<Message> = (0..MAILS).map(|number| mail(number, &format!("person{number}"))).collect();
     post.queue(&messages).await?;
     drop(messages);
     #[allow(clippy::cast_precision_loss)]
-    let paced = || Options { per_second: PER_SECOND as f64, connections: Some(8), ..options(&sink.url()) };
+    let paced = || Options { per_second: PER_SECOND as f64, connections: Some(CONNECTIONS), ..options(&sink.url()) };
     let before = memory()?;
     let running = Running::start(&post.store, paced())?;
     eventually("a third of them arrives", async || Ok((sink.count() >= MAILS / 3).then_some(()))).await?;
@@ -40,10 +41,12 @@ async fn ten_thousand_mails_are_paced_over_a_restart() -> Result<()> {
     let ids: BTreeSet<&str> = taken.iter().map(|taken| taken.id.as_str()).collect();
     let recipients: BTreeSet<&str> = taken.iter().map(|taken| taken.to.as_str()).collect();
     assert_eq!((taken.len(), ids.len(), recipients.len()), (MAILS, MAILS, MAILS), "each once");
-    // In no second more than the rate, and a second's worth that was saved up.
+    // In no second more than the rate, a second's worth that was saved up, and what was claimed before: four times what is sent
+    // at once, and that. A machine that stands still for a moment makes it all arrive together.
+    let most = 2 * PER_SECOND + 5 * CONNECTIONS;
     for (first, taken_at) in taken.iter().enumerate() {
         let within = taken[first..].iter().take_while(|later| later.at - taken_at.at < Duration::from_secs(1)).count();
-        assert!(within <= 2 * PER_SECOND, "{within} within a second");
+        assert!(within <= most, "{within} within a second");
     }
     let span = taken[MAILS - 1].at - taken[0].at;
     assert!(span >= Duration::from_secs((MAILS / PER_SECOND) as u64 - 2), "too fast: {span:?}");

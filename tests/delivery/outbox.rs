@@ -53,6 +53,46 @@ async fn operators_who_share_a_database_take_each_message_once() -> Result<()> {
     Ok(())
 }
 
+/// PostgreSQL ends one of two transactions that wait for each other's rows. Whoever writes takes rows in one order, so that nobody
+/// does: here everything that changes many rows runs against everything else, each operator with the same rows in another order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_who_share_a_database_never_wait_in_a_circle() -> Result<()> {
+    const MESSAGES: usize = 200;
+    const ROUNDS: usize = 15;
+    let postgres = Postgres::start().await?;
+    let opened = futures::future::join_all((0..4).map(async |_| Store::open(&postgres.url()).await)).await;
+    let stores = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let messages = messages(MESSAGES);
+    let marks: Vec<Mark> =
+        messages.iter().map(|message| Mark { id: message.id.clone(), instance: "uid".to_owned() }).collect();
+    let start = Timestamp::now();
+    for round in 0..ROUNDS {
+        let now = start + SignedDuration::from_hours(i64::try_from(round)? * 24);
+        let until = now + SignedDuration::from_secs(60);
+        let working = stores.iter().enumerate().map(async |(number, store)| {
+            let mut ids: Vec<String> = messages.iter().map(|message| message.id.clone()).collect();
+            ids.rotate_left(number * MESSAGES / 4);
+            if number % 2 == 1 {
+                ids.reverse();
+            }
+            let sent: Vec<_> = ids.into_iter().map(|id| (id, Fate::Sent)).collect();
+            let work = async {
+                store.enqueue(&marks, &messages, now).await?;
+                store.claim(MAIL, "all of them", MESSAGES / 2, until, now).await?;
+                store.renew("all of them", until).await?;
+                store.heal(now - SignedDuration::from_hours(24)).await?;
+                store.settle("all of them", &sent, now).await?;
+                store.forget("uid", now).await?;
+                store.prune(SignedDuration::ZERO, now + SignedDuration::from_secs(1)).await
+            };
+            work.await.map_err(|error| anyhow::anyhow!("operator {number} in round {round}: {error}"))
+        });
+        let removed = futures::future::try_join_all(working).await?;
+        assert!(removed.iter().sum::<u64>() >= MESSAGES as u64, "{removed:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgresql_keeps_what_sqlite_keeps() -> Result<()> {
     let postgres = Postgres::start().await?;

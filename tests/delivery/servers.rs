@@ -137,6 +137,11 @@ impl Smtp {
         .await
     }
 
+    /// It hangs no more.
+    pub fn wake(&mut self) -> Result<()> {
+        self.supervisor.signal("smtp", "USR1")
+    }
+
     /// Kills it. Its port is free then.
     pub async fn kill(&mut self) -> Result<()> {
         self.supervisor.signal("smtp", "KILL")?;

@@ -10,6 +10,7 @@ import asyncio
 import email
 import email.policy
 import json
+import signal
 import ssl
 import sys
 
@@ -21,7 +22,7 @@ MAIL_FAILS = "451 4.3.0 no sender now"
 def options():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--hang", metavar="ADDRESS", help="hang after DATA, the first time there is a mail for it")
+    parser.add_argument("--hang", metavar="ADDRESS", help="hang after DATA of its mails, until the signal USR1")
     parser.add_argument("--defer", type=int, default=0, metavar="N", help="answer 451 after DATA, N times")
     parser.add_argument("--defer-sender", type=int, default=0, metavar="N", help="answer 451 to MAIL FROM, N times")
     parser.add_argument("--shut-down", type=int, default=0, metavar="N", help="answer 421 after DATA, N times")
@@ -63,7 +64,6 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         if self.hang in envelope.rcpt_tos:
-            self.hang = None
             await asyncio.sleep(3600)
         if self.defer > 0:
             self.defer -= 1
@@ -165,7 +165,11 @@ async def main():
             authenticator=authenticate if told.user else None,
         )
 
+    def hang_no_more():
+        handler.hang = None
+
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, hang_no_more)
     listening = await loop.create_server(
         protocol, "127.0.0.1", told.port, ssl=context if told.implicit else None, backlog=200
     )
