@@ -159,8 +159,8 @@ impl Store {
     /// `PostgreSQL` locks them here in the order of ids, as every writer does: two operators who change the same rows then wait for
     /// each other in turn, never in a circle, which it would end by failing one of them.
     fn in_order(&self, table: &str, condition: &str) -> String {
-        let locked = if self.lite { "" } else { "FOR UPDATE" };
-        format!("WITH chosen AS MATERIALIZED (SELECT id FROM {table} WHERE {condition} ORDER BY id {locked})")
+        let locked = if self.lite { "" } else { "ORDER BY id COLLATE \"C\" FOR UPDATE" };
+        format!("WITH chosen AS MATERIALIZED (SELECT id FROM {table} WHERE {condition} {locked})")
     }
 
     fn trip(&self, at: &'static str) {

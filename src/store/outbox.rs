@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use std::collections::HashSet;
 
 /// Nothing waits longer than this before it is looked at again: what seems to, waits for a clock that was wrong.
 pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
@@ -186,14 +187,16 @@ impl Store {
             connection.execute("PRAGMA synchronous = FULL").await?;
         }
         let mut transaction = connection.begin().await?;
+        let mut fates: Vec<&(String, Fate)> = fates.iter().collect();
         if !self.lite {
-            lock(&mut transaction, fates).await?;
+            let locked = lock(&mut transaction, &fates).await?;
+            fates.retain(|(id, _)| locked.contains(id));
         }
         let sent: Vec<&String> = fates.iter().filter(|(_, fate)| *fate == Fate::Sent).map(|(id, _)| id).collect();
         for chunk in sent.chunks(ROWS) {
             record_sent(&mut transaction, chunk, now).await?;
         }
-        for (id, fate) in fates {
+        for (id, fate) in &fates {
             match fate {
                 Fate::Sent => {}
                 Fate::Again { due, reason } => {
@@ -313,20 +316,22 @@ pub(super) async fn queue(
     Ok(query.execute(connection).await?.rows_affected())
 }
 
-/// Takes the rows of messages in the order of ids: see [`Store::in_order`].
-async fn lock(connection: &mut AnyConnection, fates: &[(String, Fate)]) -> Result<(), Error> {
+/// Takes the rows of messages in the order of ids, see [`Store::in_order`]. Those that are there: one that appears after that is
+/// out of order, and not what was sent.
+async fn lock(connection: &mut AnyConnection, fates: &[&(String, Fate)]) -> Result<HashSet<String>, Error> {
     let mut ids: Vec<&String> = fates.iter().map(|(id, _)| id).collect();
     ids.sort_unstable();
+    let mut locked = HashSet::with_capacity(ids.len());
     for chunk in ids.chunks(ROWS) {
         let rows = placeholders(1, 1, chunk.len());
-        let sql = format!("SELECT id FROM outbox WHERE id IN {rows} ORDER BY id FOR UPDATE");
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let sql = format!("SELECT id FROM outbox WHERE id IN {rows} ORDER BY id COLLATE \"C\" FOR UPDATE");
+        let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
         for id in chunk {
             query = query.bind(id.as_str());
         }
-        query.execute(&mut *connection).await?;
+        locked.extend(query.fetch_all(&mut *connection).await?);
     }
-    Ok(())
+    Ok(locked)
 }
 
 async fn record_sent(connection: &mut AnyConnection, ids: &[&String], now: Timestamp) -> Result<(), Error> {

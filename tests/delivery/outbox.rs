@@ -3,7 +3,7 @@
 use crate::post::{Running, mail, options};
 use crate::servers::{Postgres, eventually};
 use crate::sink::Sink;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use quorate::delivery::settings::Options;
 use quorate::notify::Message;
@@ -87,7 +87,7 @@ async fn operators_who_share_a_database_never_wait_in_a_circle() -> Result<()> {
             };
             work.await.map_err(|error| anyhow::anyhow!("operator {number} in round {round}: {error}"))
         });
-        let removed = futures::future::try_join_all(working).await?;
+        let removed = futures::future::try_join_all(working).await.with_context(|| postgres.log())?;
         assert!(removed.iter().sum::<u64>() >= MESSAGES as u64, "{removed:?}");
     }
     Ok(())

@@ -237,6 +237,11 @@ impl Postgres {
         .await
     }
 
+    /// The last of what it says.
+    pub fn log(&self) -> String {
+        self.supervisor.log_tail("postgres", 40)
+    }
+
     pub fn url(&self) -> String {
         format!("postgres://quorate@127.0.0.1:{}/postgres", self.port)
     }
