@@ -67,10 +67,9 @@ impl Store {
         self.trip("prune");
         let mut transaction = self.pool.begin().await?;
         let mut removed = 0;
-        for (table, condition) in [
-            ("marks", "gone_at IS NOT NULL AND gone_at < $1"),
-            ("outbox", "due_at IS NULL AND done_at < $1"),
-        ] {
+        for (table, condition) in
+            [("marks", "gone_at IS NOT NULL AND gone_at < $1"), ("outbox", "due_at IS NULL AND done_at < $1")]
+        {
             let chosen = self.in_order(table, condition);
             let sql = format!("{chosen} DELETE FROM {table} WHERE id IN (SELECT id FROM chosen)");
             removed += sqlx::query(AssertSqlSafe(sql)).bind(before).execute(&mut *transaction).await?.rows_affected();

@@ -141,13 +141,13 @@ impl Store {
                  attempts, created_at, place"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(holder)
-        .bind(millis(until))
-        .bind(millis(now))
-        .bind(lane)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
-        .await?;
+            .bind(holder)
+            .bind(millis(until))
+            .bind(millis(now))
+            .bind(lane)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
         self.trip("claimed");
         let mut claimed = Vec::with_capacity(rows.len());
         for row in &rows {
