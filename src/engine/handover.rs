@@ -176,6 +176,9 @@ impl<'a> Run<'a> {
         if named.is_empty() {
             return refuse("is missing: who takes the task over?".to_owned());
         }
+        if principal.starts_with(SERVICE_ACCOUNT) {
+            return refuse(format!("{principal} is a ServiceAccount, which decides for itself or not at all"));
+        }
         if to.starts_with(SERVICE_ACCOUNT) {
             return refuse(format!("{to} is a ServiceAccount; tasks are handed over to people"));
         }
