@@ -18,6 +18,8 @@ const MAX_MESSAGE: usize = 512;
 impl Run<'_> {
     /// Where an action leads now; none while it is under way.
     pub(super) fn act(&mut self, act: &Act) -> Option<&'static str> {
+        // What it waited for before a Retry counts no longer.
+        self.act_at = None;
         let now = self.now.as_second();
         let (uid, performed) = (self.facts.instance.uid, self.facts.performed);
         let visit = self.status.steps.last_mut()?;

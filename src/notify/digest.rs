@@ -1,5 +1,6 @@
 //! One mail with all open tasks of a person, when there are new ones since the last (semantics.md 32). Pure.
 
+use super::OpenTask;
 use super::run::{Mail, Occasion, Run};
 use super::seen::{Change, Numbers, Seen};
 use crate::api::DigestSpec;
@@ -22,6 +23,7 @@ pub fn digest<'a>(occasion: Occasion<'a>, spec: &'a DigestSpec, seen: &Seen) -> 
     let enabled = occasion.topics.is_enabled(&spec.topic);
     let mut run = Run::new(occasion);
     let numbers = number(&occasion, seen, &mut run.seen);
+    let unknown: Vec<u64> = unknown(&occasion, seen).map(|(_, number)| *number).collect();
     let nothing = Numbers::default();
     for person in occasion.deciders() {
         let before = seen.people.get(&person.key).unwrap_or(&nothing);
@@ -34,7 +36,9 @@ pub fn digest<'a>(occasion: Occasion<'a>, spec: &'a DigestSpec, seen: &Seen) -> 
             run.without_address.insert(person.contact.username);
             continue;
         }
-        run.seen.told.push((person.key.clone(), person.tasks.iter().map(|task| numbers[*task]).collect()));
+        let counted = person.tasks.iter().map(|task| numbers[*task]);
+        let before = unknown.iter().copied().filter(|number| before.has(*number));
+        run.seen.told.push((person.key.clone(), counted.chain(before).collect()));
         if !enabled {
             continue;
         }
@@ -77,8 +81,15 @@ fn number(occasion: &Occasion<'_>, seen: &Seen, change: &mut Change) -> Vec<u64>
         }
         open.insert(key);
     }
+    open.extend(unknown(occasion, seen).map(|(key, _)| key.clone()));
     change.closed = seen.tasks.keys().filter(|key| !open.contains(*key)).cloned().collect();
     numbers
+}
+
+/// The tasks of instances that could not be looked at: neither closed nor listed, and not new when they are seen again.
+fn unknown<'s>(occasion: &Occasion<'_>, seen: &'s Seen) -> impl Iterator<Item = (&'s String, &'s u64)> {
+    let passed_over = occasion.passed_over;
+    seen.tasks.iter().filter(move |(key, _)| passed_over.contains(OpenTask::instance_of(key)))
 }
 
 /// The people who were not told now, and whose last mail counted nothing that is still open.

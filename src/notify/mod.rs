@@ -155,6 +155,12 @@ impl OpenTask {
         let uid = self.instance.uid.as_deref().unwrap_or_default();
         format!("{uid}/{}/{}/{}", self.step, self.visit, self.partition)
     }
+
+    /// The uid of the instance of a [key](Self::key).
+    #[must_use]
+    pub fn instance_of(key: &str) -> &str {
+        key.split_once('/').map_or(key, |(uid, _)| uid)
+    }
 }
 
 /// Somebody who may decide a task.

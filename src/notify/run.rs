@@ -34,6 +34,8 @@ pub struct Occasion<'a> {
     pub now: Timestamp,
     /// Every open task of the installation, each once.
     pub tasks: &'a [OpenTask],
+    /// The uids of instances that could not be looked at: whether their tasks are still open is not known.
+    pub passed_over: &'a BTreeSet<String>,
     /// Who people are.
     pub directory: &'a Snapshot,
     /// The texts.

@@ -32,7 +32,7 @@ pub struct Play<'s> {
     object: Object,
     /// What the operator is to do, and what came of it.
     asked: Option<Activity>,
-    performed: Option<Performed>,
+    pub performed: Option<Performed>,
     pub now: i64,
     pub lag: i64,
     pub status: WorkflowInstanceStatus,

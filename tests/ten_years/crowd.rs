@@ -44,6 +44,7 @@ async fn run_over(kind: &Kind, tasks: &[OpenTask], people: &[String]) -> (Option
     let begin = Handled { schedule: operator.schedule.text().to_owned(), until: at(FROM) };
     assert!(operator.store.begin_schedule(UID, None, &begin).await.expect("begun"));
     let run_at = operator.schedule.next(at("2025-01-20T00:00:00Z")).expect("a run");
+    let passed_over = BTreeSet::new();
     let occasion = |run_at: Timestamp| Occasion {
         about: &operator.about,
         schedule: &operator.schedule,
@@ -51,6 +52,7 @@ async fn run_over(kind: &Kind, tasks: &[OpenTask], people: &[String]) -> (Option
         at: run_at,
         now: run_at,
         tasks,
+        passed_over: &passed_over,
         directory: &operator.directory,
         topics: &operator.topics,
         links: &operator.links,

@@ -217,6 +217,7 @@ impl<'a> Operator<'a> {
                     at: due.at,
                     now,
                     tasks,
+                    passed_over: &BTreeSet::new(),
                     directory: &self.directory,
                     topics: &self.topics,
                     links: &self.links,

@@ -35,7 +35,7 @@ use futures::stream::BoxStream;
 use kube::runtime::reflector::{ObjectRef, Store as Reflector};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
-use queue::Queue;
+use queue::Queues;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -61,7 +61,7 @@ pub struct Settings {
 /// What the controllers of notifications share.
 pub struct Notifications {
     /// The instances of which something may have to be told.
-    pub queue: Queue,
+    queues: Queues,
     /// Digests as they are now.
     pub digests: Reflector<Digest>,
     /// Reminders as they are now.
@@ -103,7 +103,7 @@ impl Notifications {
         let (digests, digest_stream) = observe::<Digest>(client, &Changes::default(), synced, |_| false);
         let (reminders, reminder_stream) = observe::<Reminder>(client, &Changes::default(), synced, |_| false);
         let notifications = Self {
-            queue: Queue::default(),
+            queues: Queues::default(),
             digests,
             reminders,
             topic_objects,
@@ -124,7 +124,7 @@ impl Notifications {
 
     /// An instance was written, or its people may have changed: whoever is to be told of it is told, sooner or later.
     pub fn tell(&self, parsed: Parsed, clock: &Clock) {
-        self.queue.push(Arc::new(parsed), clock.now());
+        self.queues.push(Arc::new(parsed), clock.now());
     }
 
     /// The topics as the watch has shown them so far; built anew only when something changed.

@@ -50,7 +50,10 @@ pub async fn run(context: &Context) {
     }
     loop {
         tokio::time::sleep(EVERY).await;
-        let until = notifications.queue.oldest().unwrap_or_else(|| context.clock.now());
+        if let Err(error) = look_again(context).await {
+            report("notifications", &context.metrics, &error);
+        }
+        let until = notifications.queues.oldest().unwrap_or_else(|| context.clock.now());
         if let Err(error) = store.set_value(WATERMARK, &until.to_string()).await {
             report("notifications", &context.metrics, &error);
         }
@@ -62,13 +65,19 @@ async fn catch_up(store: &Store, context: &Context) -> Result<(), Box<dyn std::e
     let now = context.clock.now();
     let until = moment(&store.value_or(WATERMARK, &now.to_string()).await?).unwrap_or(now);
     context.synced.wait().await;
-    let from = catch_up_from(until, now);
-    each_finished(context, |parsed| {
-        if parsed.status.completed_at.as_ref().is_some_and(|completed| completed.0 >= from) {
-            context.notifications.queue.push(Arc::new(parsed), from);
+    queue_finished(catch_up_from(until, now), context).await?;
+    Ok(())
+}
+
+/// Queues the instances that ended while the queues were full.
+async fn look_again(context: &Context) -> Result<(), kube::Error> {
+    let queues = context.notifications.queues.both();
+    if let Some(missed) = queues.iter().filter_map(|queue| queue.catch_up()).min() {
+        queue_finished(catch_up_from(missed, context.clock.now()), context).await?;
+        for queue in queues {
+            queue.caught_up();
         }
-    })
-    .await?;
+    }
     Ok(())
 }
 
@@ -81,12 +90,18 @@ fn catch_up_from(until: Timestamp, now: Timestamp) -> Timestamp {
     until.saturating_sub(MARGIN).unwrap_or(until)
 }
 
-async fn each_finished(context: &Context, mut each: impl FnMut(Parsed)) -> Result<(), kube::Error> {
+/// Queues the instances that ended since, as fast as there is room for them.
+async fn queue_finished(from: Timestamp, context: &Context) -> Result<(), kube::Error> {
     let api: Api<Live> = Api::all(context.client.clone());
     let mut page = ListParams::default().fields("status.outcome!=").limit(PAGE);
     loop {
+        for queue in context.notifications.queues.both() {
+            queue.room().await;
+        }
         let listed = api.list(&page).await?;
-        listed.items.iter().filter_map(|live| live.parse().ok()).for_each(&mut each);
+        let ended = listed.items.iter().filter_map(|live| live.parse().ok());
+        let since = |parsed: &Parsed| parsed.status.completed_at.as_ref().is_some_and(|completed| completed.0 >= from);
+        ended.filter(since).for_each(|parsed| context.notifications.queues.push(Arc::new(parsed), from));
         match listed.metadata.continue_ {
             Some(next) if !next.is_empty() => page = page.continue_token(&next),
             _ => return Ok(()),
@@ -126,6 +141,7 @@ async fn forget_gone(store: &Store, context: &Context) -> Result<(), Box<dyn std
         store.forget(instance, now).await?;
     }
     context.notifications.keep_told(&there);
+    context.notifications.queues.keep(&there);
     schedules::forget_gone(store, &context.notifications).await?;
     Ok(())
 }

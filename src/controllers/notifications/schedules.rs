@@ -5,7 +5,6 @@ use crate::api::{Digest, Reminder, ScheduledStatus, set_condition};
 use crate::controllers::readiness::{say_ready, unknown_topic, write_status};
 use crate::controllers::{Context, backoff, drive};
 use crate::directory::Snapshot;
-use crate::notify::OpenTask;
 use crate::notify::digest::digest;
 use crate::notify::reminder::reminder;
 use crate::notify::run::{Occasion, Run};
@@ -207,7 +206,7 @@ async fn carry_out<K: Scheduled>(
     status: &mut ScheduledStatus,
     context: &Arc<Context>,
 ) -> Result<(), Error> {
-    let tasks: Vec<OpenTask> = open::all_open_tasks(context).await?;
+    let open = open::all_open_tasks(context).await?;
     let directory: Arc<Snapshot> = context.directory.snapshot();
     let topics: Arc<Topics> = context.notifications.topics();
     let about = reference(object);
@@ -218,7 +217,8 @@ async fn carry_out<K: Scheduled>(
         time_zone: object.schedule().1,
         at: due.at,
         now,
-        tasks: &tasks,
+        tasks: &open.tasks,
+        passed_over: &open.passed_over,
         directory: &directory,
         topics: &topics,
         links: &context.options.notifications.links,

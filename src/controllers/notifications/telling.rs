@@ -2,6 +2,7 @@
 //! instance; nothing waits for it.
 
 use super::facts::{self, Standing};
+use super::queue::Queue;
 use super::{Notifications, lock};
 use crate::controllers::instances::live::Parsed;
 use crate::controllers::{Context, backoff, report};
@@ -13,6 +14,7 @@ use kube::Resource;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How many occurrences are composed together: one may be told to many people.
@@ -20,6 +22,9 @@ const TOGETHER: usize = 200;
 
 /// How many messages are stored together.
 const STORED_TOGETHER: usize = 500;
+
+/// How long an instance may be computed before the others no longer wait for it.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// Why something could not be told at the moment.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +35,12 @@ enum Error {
     Store(#[from] store::Error),
     #[error("what is to be told could not be computed: {0}")]
     Computed(#[from] tokio::task::JoinError),
+    /// It is told apart from the others.
+    #[error("what is to be told takes longer than {} ms to compute", SLOW.as_millis())]
+    Slow,
 }
 
-/// Tells what happened to the instances of the queue, until `stop` is cancelled.
+/// Tells what happened to the instances of the queues, until `stop` is cancelled.
 pub async fn run(context: &Arc<Context>, stop: &CancellationToken) {
     let notifications = &context.notifications;
     // Decisions are made from now on, whether or not the store can be opened.
@@ -41,69 +49,100 @@ pub async fn run(context: &Arc<Context>, stop: &CancellationToken) {
         store = notifications.store() => store,
         () = stop.cancelled() => return,
     };
-    let mut birth = None;
-    let mut failures = 0;
-    loop {
-        let (since, parsed) = tokio::select! {
-            next = notifications.queue.next() => next,
-            () = stop.cancelled() => return,
-        };
-        match tell(&parsed, started, &mut birth, &store, context).await {
-            Ok(()) => {
-                notifications.queue.done(&parsed);
-                failures = 0;
-            }
-            Err(error) => {
-                report("notifications", &context.metrics, &error);
-                notifications.queue.failed(since, parsed);
-                failures += 1;
-                tokio::select! {
-                    () = tokio::time::sleep(backoff(failures)) => {}
-                    () = stop.cancelled() => return,
+    let queues = &notifications.queues;
+    let teller = |limit| Teller { context, store: &store, started, limit, birth: None };
+    // What takes long is computed beside the others: a workflow whose expressions are costly delays the mail of its like alone.
+    tokio::join!(teller(Some(SLOW)).run(&queues.quick, stop), teller(None).run(&queues.slow, stop));
+}
+
+/// Tells what happened to the instances of one queue.
+struct Teller<'a> {
+    context: &'a Arc<Context>,
+    store: &'a Store,
+    /// When the operator did.
+    started: Timestamp,
+    /// How long an instance may be computed.
+    limit: Option<Duration>,
+    /// Since when the store has been kept, once that is known.
+    birth: Option<Timestamp>,
+}
+
+impl Teller<'_> {
+    async fn run(mut self, queue: &Queue, stop: &CancellationToken) {
+        let (context, mut failures) = (self.context, 0);
+        loop {
+            let (since, parsed) = tokio::select! {
+                next = queue.next() => next,
+                () = stop.cancelled() => return,
+            };
+            match self.tell(&parsed).await {
+                Ok(()) => {
+                    queue.done(&parsed);
+                    failures = 0;
+                }
+                Err(Error::Slow) => {
+                    context.notifications.queues.is_slow(parsed.clone(), since);
+                    queue.done(&parsed);
+                }
+                Err(error) => {
+                    report("notifications", &context.metrics, &error);
+                    queue.failed(since, parsed);
+                    failures += 1;
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff(failures)) => {}
+                        () = stop.cancelled() => return,
+                    }
                 }
             }
         }
     }
+
+    async fn tell(&mut self, parsed: &Arc<Parsed>) -> Result<(), Error> {
+        let Self { context, store, started, .. } = *self;
+        let notifications = &context.notifications;
+        let born = match self.birth {
+            Some(born) => born,
+            None => *self.birth.insert(super::recover::birth(store, started).await?),
+        };
+        let Some(standing) = Standing::of(parsed.clone(), context).await? else { return Ok(()) };
+        let standing = Arc::new(standing);
+        let (one, shared) = (standing.clone(), context.clone());
+        let all = move || story(&one, &shared, |told: &Story<'_>| told.occurrences());
+        let happened = within(self.limit, all).await?;
+        let ids: Vec<String> = happened.iter().map(|occurrence| occurrence.id.clone()).collect();
+        let uid = parsed.instance.meta().uid.clone().unwrap_or_default();
+        let ended = parsed.status.outcome.is_some();
+        let summary = summary(&ids);
+        if !ids.is_empty() && notifications.told(&uid) != Some(summary) {
+            let unmarked: HashSet<String> = store.unmarked(ids).await?.into_iter().collect();
+            let mut due: Vec<Occurrence> = happened.into_iter().filter(|one| unmarked.contains(&one.id)).collect();
+            // What happened before this store was kept was told by whoever kept another one.
+            let before = due.extract_if(.., |one| one.at < born).collect::<Vec<_>>();
+            let marks: Vec<Mark> = before.into_iter().map(|one| Mark { id: one.id, instance: uid.clone() }).collect();
+            store.enqueue(&marks, &[], context.clock.now()).await?;
+            while !due.is_empty() {
+                let part: Vec<Occurrence> = due.drain(..due.len().min(TOGETHER)).collect();
+                let (one, shared) = (standing.clone(), context.clone());
+                let composed =
+                    within(self.limit, move || story(&one, &shared, |told| compose(told, &part, &shared))).await?;
+                queue(composed, &uid, &standing, store, context).await?;
+            }
+        }
+        notifications.remember(uid, (!ended).then_some(summary));
+        Ok(())
+    }
 }
 
-async fn tell(
-    parsed: &Arc<Parsed>,
-    started: Timestamp,
-    birth: &mut Option<Timestamp>,
-    store: &Store,
-    context: &Arc<Context>,
-) -> Result<(), Error> {
-    let notifications = &context.notifications;
-    let born = match birth {
-        Some(born) => *born,
-        None => *birth.insert(super::recover::birth(store, started).await?),
-    };
-    let Some(standing) = Standing::of(parsed.clone(), context).await? else { return Ok(()) };
-    let standing = Arc::new(standing);
-    let (one, shared) = (standing.clone(), context.clone());
-    let all = move || story(&one, &shared, |told: &Story<'_>| told.occurrences());
-    let happened = tokio::task::spawn_blocking(all).await?;
-    let ids: Vec<String> = happened.iter().map(|occurrence| occurrence.id.clone()).collect();
-    let uid = parsed.instance.meta().uid.clone().unwrap_or_default();
-    let ended = parsed.status.outcome.is_some();
-    let summary = summary(&ids);
-    if !ids.is_empty() && notifications.told(&uid) != Some(summary) {
-        let unmarked: HashSet<String> = store.unmarked(ids).await?.into_iter().collect();
-        let mut due: Vec<Occurrence> = happened.into_iter().filter(|one| unmarked.contains(&one.id)).collect();
-        // What happened before this store was kept was told by whoever kept another one.
-        let before = due.extract_if(.., |one| one.at < born).collect::<Vec<_>>();
-        let marks: Vec<Mark> = before.into_iter().map(|one| Mark { id: one.id, instance: uid.clone() }).collect();
-        store.enqueue(&marks, &[], context.clock.now()).await?;
-        while !due.is_empty() {
-            let part: Vec<Occurrence> = due.drain(..due.len().min(TOGETHER)).collect();
-            let (one, shared) = (standing.clone(), context.clone());
-            let composed =
-                tokio::task::spawn_blocking(move || story(&one, &shared, |told| compose(told, &part, &shared))).await?;
-            queue(composed, &uid, &standing, store, context).await?;
-        }
+/// Computes off the async threads, and gives up waiting when it takes longer than the limit.
+async fn within<T: Send + 'static>(
+    limit: Option<Duration>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let computed = tokio::task::spawn_blocking(work);
+    match limit {
+        Some(limit) => Ok(tokio::time::timeout(limit, computed).await.map_err(|_| Error::Slow)??),
+        None => Ok(computed.await?),
     }
-    notifications.remember(uid, (!ended).then_some(summary));
-    Ok(())
 }
 
 /// Asks something of the story of an instance.
@@ -172,5 +211,22 @@ impl Notifications {
             Some(summary) => _ = told.insert(uid, summary),
             None => _ = told.remove(&uid),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, within};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_takes_longer_than_its_limit_is_slow_and_without_a_limit_nothing_is() {
+        let (go, waits) = mpsc::channel::<()>();
+        let limited = within(Some(Duration::from_millis(10)), move || waits.recv()).await;
+        assert!(matches!(limited, Err(Error::Slow)), "{limited:?}");
+        drop(go);
+        let long = within(None, || std::thread::sleep(Duration::from_millis(20))).await;
+        assert!(long.is_ok(), "{long:?}");
     }
 }

@@ -3,6 +3,7 @@
 use super::digest;
 use crate::api::{DigestSpec, IdentitySpec};
 use crate::notify::OpenTask;
+use crate::notify::run::Occasion;
 use crate::notify::run::fixtures::{Place, directory, identity, planned, shown, summaries, task, topics, written};
 use crate::notify::seen::Seen;
 use serde_json::json;
@@ -36,7 +37,14 @@ impl Days {
     }
 
     fn day(&mut self, moment: &str, tasks: &[OpenTask]) -> Vec<String> {
-        let run = digest(self.place.occasion(moment, tasks), &self.spec, &self.seen);
+        self.day_without(moment, tasks, &[])
+    }
+
+    /// The instances of that name could not be looked at.
+    fn day_without(&mut self, moment: &str, tasks: &[OpenTask], passed_over: &[&str]) -> Vec<String> {
+        let passed_over = passed_over.iter().map(|name| format!("uid-of-{name}")).collect();
+        let occasion = Occasion { passed_over: &passed_over, ..self.place.occasion(moment, tasks) };
+        let run = digest(occasion, &self.spec, &self.seen);
         let told = summaries(&run, &COUNTS);
         self.seen = std::mem::take(&mut self.seen).after(run.seen);
         told
@@ -58,6 +66,21 @@ fn a_mail_comes_when_there_is_something_new() {
         ["john@example.com task-digest: two* | 1 0 1", "mary@example.com task-digest: two* one | 1 0 2"]
     );
     assert_eq!(days.day("2026-03-05T07:00:00Z", &[two]), Vec::<String>::new(), "one is done, nothing is new");
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_not_new_again() {
+    let mut days = Days::new(10);
+    let one = task("one", "2026-03-01T10:00:00Z", &["mary", "john"]);
+    let two = task("two", "2026-03-02T10:00:00Z", &["mary"]);
+    days.day("2026-03-02T07:00:00Z", std::slice::from_ref(&one));
+    let told = days.day_without("2026-03-03T07:00:00Z", std::slice::from_ref(&two), &["one"]);
+    assert_eq!(told, ["mary@example.com task-digest: two* | 1 0 1"]);
+    assert_eq!(days.day("2026-03-04T07:00:00Z", &[one.clone(), two.clone()]), Vec::<String>::new(), "neither to her");
+    assert_eq!(days.day_without("2026-03-05T07:00:00Z", &[], &["one", "two"]), Vec::<String>::new());
+    assert_eq!(days.day("2026-03-06T07:00:00Z", &[one, two]), Vec::<String>::new());
+    assert_eq!(days.day("2026-03-07T07:00:00Z", &[]), Vec::<String>::new());
+    assert_eq!((days.seen.tasks.len(), days.seen.people.len()), (0, 0), "what is closed is forgotten");
 }
 
 #[test]

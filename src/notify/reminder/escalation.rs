@@ -61,6 +61,7 @@ fn mornings(opened_at: &str) -> Vec<String> {
                 at: run_at,
                 now: run_at,
                 tasks: &tasks,
+                passed_over: &BTreeSet::new(),
                 directory: &directory,
                 topics: &topics,
                 links: &links,

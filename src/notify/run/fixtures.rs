@@ -58,6 +58,9 @@ pub fn directory(people: &[(String, IdentitySpec)]) -> Snapshot {
     Snapshot::new(people.iter().map(|(name, spec)| (name.as_str(), spec)), [])
 }
 
+/// Every instance could be looked at.
+static NONE: BTreeSet<String> = BTreeSet::new();
+
 /// An object of that kind, one schedule, one zone: Europe/Prague, every day at eight.
 pub struct Place {
     pub about: ObjectReference,
@@ -91,6 +94,7 @@ impl Place {
             at: at(moment),
             now: at(moment),
             tasks,
+            passed_over: &NONE,
             directory: &self.directory,
             topics: &self.topics,
             links: &self.links,
