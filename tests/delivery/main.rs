@@ -13,6 +13,7 @@ mod mail;
 mod outbox;
 mod post;
 mod postfix;
+mod schedules;
 mod servers;
 #[path = "../cluster/bench/sink.rs"]
 mod sink;
