@@ -3,7 +3,7 @@
 
 use super::play::Play;
 use super::rules::{behind, step_of};
-use super::story::{ALIASES, ROBOT, USERS, alike, identity_name, person};
+use super::story::{ALIASES, ROBOT, USERS, identity_name, person};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use quorate::api::{Actor, CountedDecision, Decision, SelfApproval, SupervisorOf, WorkflowInstanceStatus};
@@ -43,7 +43,7 @@ pub fn rightly_counted(play: &Play, plan: &Plan, number: usize, decision: &Count
     }
     let step = step_of(play, &plan.status, decision).expect("votes are cast in steps");
     for person in behind(decision) {
-        let barred = play.story.request.excluded.iter().any(|excluded| alike(excluded, person));
+        let barred = play.story.request.excluded.iter().any(|excluded| play.story.alike(excluded, person));
         prop_assert!(!barred, "{} is excluded, and counted", person);
         if step.self_approval == SelfApproval::Forbid {
             prop_assert!(!is_own(play, person), "{} decided about themselves", person);
@@ -79,7 +79,7 @@ pub fn rightly_counted(play: &Play, plan: &Plan, number: usize, decision: &Count
 
 fn is_own(play: &Play, username: &str) -> bool {
     let request = &play.story.request;
-    request.initiator.iter().chain(&request.subjects).any(|own| alike(own, username))
+    request.initiator.iter().chain(&request.subjects).any(|own| play.story.alike(own, username))
 }
 
 /// The sources that a task asked when the decision was made, with what they are called.

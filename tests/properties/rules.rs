@@ -2,7 +2,7 @@
 
 use super::people;
 use super::play::Play;
-use super::story::{MARKER, alike, person};
+use super::story::{MARKER, person};
 use super::telling;
 use proptest::prelude::*;
 use quorate::api::{CountedDecision, Decision, Outcome, StepVisit, WorkflowInstanceStatus, seconds};
@@ -23,7 +23,7 @@ pub fn hold(play: &Play, plan: &Plan) -> Held {
     for (number, decision) in plan.status.decisions.iter().enumerate().skip(play.status.decisions.len()) {
         people::rightly_counted(play, plan, number, decision)?;
     }
-    nobody_counts_twice(&plan.status)?;
+    nobody_counts_twice(play, &plan.status)?;
     duties_are_separate(play, &plan.status)?;
     approved_by_enough(play, &plan.status)?;
     no_approval_after_a_rejection(play, plan)?;
@@ -149,12 +149,12 @@ pub fn behind(decision: &CountedDecision) -> impl Iterator<Item = &str> {
     std::iter::once(decision.actor.as_str()).chain(decision.on_behalf_of.as_deref())
 }
 
-fn nobody_counts_twice(status: &WorkflowInstanceStatus) -> Held {
+fn nobody_counts_twice(play: &Play, status: &WorkflowInstanceStatus) -> Held {
     let votes: Vec<_> = votes(status).collect();
     for (number, vote) in votes.iter().enumerate() {
         let before = votes[..number].iter().filter(|other| (&other.step, other.visit) == (&vote.step, vote.visit));
         for other in before {
-            let both = behind(vote).find(|one| behind(other).any(|other| alike(one, other)));
+            let both = behind(vote).find(|one| behind(other).any(|other| play.story.alike(one, other)));
             prop_assert!(both.is_none(), "{:?} counted twice in visit {} of {}", both, vote.visit, vote.step);
         }
     }
@@ -172,7 +172,7 @@ fn duties_are_separate(play: &Play, status: &WorkflowInstanceStatus) -> Held {
             if same_visit || !step.separate_from.contains(&earlier.step) {
                 continue;
             }
-            let both = behind(decision).find(|one| behind(earlier).any(|other| alike(one, other)));
+            let both = behind(decision).find(|one| behind(earlier).any(|other| play.story.alike(one, other)));
             prop_assert!(both.is_none(), "{:?} decided {} and {}", both, earlier.step, decision.step);
         }
     }

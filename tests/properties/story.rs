@@ -146,14 +146,21 @@ pub fn person(username: &str) -> &str {
     username.strip_suffix("@github").unwrap_or(username)
 }
 
-/// Whether two usernames may be one person: they are, or one looks like the other and nobody knows it.
-pub fn alike(one: &str, other: &str) -> bool {
-    fn looks(username: &str) -> &str {
-        match username {
-            "Anna" => "anna",
-            "f\u{456}ona" => "fiona",
-            other => other,
+impl Story {
+    /// Whether two usernames are one person's, or look as if they were. Where the directory comes to know one that looks like
+    /// another as somebody of their own, it tells them apart.
+    pub fn alike(&self, one: &str, other: &str) -> bool {
+        fn looks(username: &str) -> &str {
+            match username {
+                "Anna" => "anna",
+                "f\u{456}ona" => "fiona",
+                other => other,
+            }
         }
+        let told_apart = self
+            .events
+            .iter()
+            .any(|event| matches!(event.change, Change::Rival(Some(username)) if username == one || username == other));
+        person(one) == person(other) || (looks(one) == looks(other) && !told_apart)
     }
-    person(one) == person(other) || looks(one) == looks(other)
 }
