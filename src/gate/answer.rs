@@ -11,6 +11,7 @@ use crate::api::{Actor, ApprovalProcess, ChangeRequest, Execution, Held, Workflo
 use crate::change::cover::covers;
 use crate::change::select::{gates, left};
 use crate::change::{Attempt, Candidate, Carrier, Kept, Selection, carrier, held, payload, select};
+use crate::controllers::instances::live::Live;
 use crate::controllers::readiness::{candidates, known};
 use crate::controllers::{Context, access, evaluate};
 use crate::engine::graph::compile;
@@ -246,19 +247,21 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
     let own = &context.options.namespace;
     let mut namespace = if asked.held.namespace.is_empty() { own } else { &asked.held.namespace };
     let mut requests: Api<ChangeRequest> = Api::namespaced(context.client.clone(), namespace);
-    let labelled = ListParams::default().labels(&format!("{OBJECT_LABEL}={}", object_label(user, &asked.held)));
     if asked.held.bypass_reason.is_none()
         && let Some(passed) = written::passes(context, user, &asked.held, &asked.generated, dry_run).await?
     {
         return Ok((passed, Answer::Allow(Vec::new())));
     }
-    for _ in 0..ATTEMPTS {
-        let mut known = requests.list(&labelled).await.map_err(api("its change requests"))?.items;
-        // Somebody may have taken the label away.
-        let first = name(user, &asked.held);
-        if known.iter().all(|request| request.name_any() != first) {
-            known.extend(requests.get_opt(&first).await.map_err(api("its change request"))?);
-        }
+    let (first, label) = (name(user, &asked.held), object_label(user, &asked.held));
+    for attempt in 0..=ATTEMPTS {
+        // Whoever tries again and again while people are asked costs no list: what the operator remembers is enough to refuse,
+        // once it is known that nothing has happened to it since.
+        let remembered = attempt == 0;
+        let known = if remembered {
+            context.changes.about(namespace, (OBJECT_LABEL, &label), &first)
+        } else {
+            about(&requests, &label, &first).await?
+        };
         let (judgement, drift) = {
             let claimed =
                 |request: &ChangeRequest| request.uid().is_some_and(|uid| context.gate.claimed(&uid, &asked.generated));
@@ -274,6 +277,9 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
             };
             (judge(&facts), drifted(&facts).map(|earlier| message::drift(earlier, &asked.held.digest)))
         };
+        if remembered && !still_refuses(&requests, &judgement).await? {
+            continue;
+        }
         let told = |message: String| drift.iter().fold(message, |message, drift| format!("{message} ({drift})"));
         if dry_run {
             return Ok(("dry-run", Answer::Allow(dry(context, &judgement, asked).await.into_iter().collect())));
@@ -322,6 +328,23 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
         }
     }
     Err(Error::Busy)
+}
+
+/// The requests with that label, and the one of that name: somebody may have taken the label away.
+async fn about(requests: &Api<ChangeRequest>, label: &str, name: &str) -> Result<Vec<ChangeRequest>, Error> {
+    let labelled = ListParams::default().labels(&format!("{OBJECT_LABEL}={label}"));
+    let mut known = requests.list(&labelled).await.map_err(api("its change requests"))?.items;
+    if known.iter().all(|request| request.name_any() != name) {
+        known.extend(requests.get_opt(name).await.map_err(api("its change request"))?);
+    }
+    Ok(known)
+}
+
+/// Whether a judgement from memory refuses, by a request that is still as it was.
+async fn still_refuses(requests: &Api<ChangeRequest>, judgement: &Judgement) -> Result<bool, Error> {
+    let (Judgement::Wait(request) | Judgement::Rejected(request)) = judgement else { return Ok(false) };
+    let now = requests.get_metadata_opt(&request.name_any()).await.map_err(api("its change request"))?;
+    Ok(now.is_some_and(|now| (now.uid(), now.resource_version()) == (request.uid(), request.resource_version())))
 }
 
 /// Whether something cannot be made because its namespace is being removed.
@@ -379,6 +402,10 @@ async fn claim(
 async fn newest_instance(context: &Context, request: &ChangeRequest) -> Result<Option<WorkflowInstanceStatus>, Error> {
     let change = super::judge::change_of(request);
     let Some(newest) = change.and_then(|change| change.instances.last()) else { return Ok(None) };
+    let reference = ObjectRef::<Live>::new(&newest.name).within(&request.namespace().unwrap_or_default());
+    if let Some(live) = context.live.get(&reference).and_then(|live| live.parse().ok()) {
+        return Ok(Some(live.status));
+    }
     let instances: Api<WorkflowInstance> =
         Api::namespaced(context.client.clone(), &request.namespace().unwrap_or_default());
     let instance = instances.get_opt(&newest.name).await.map_err(api("who must agree"))?;

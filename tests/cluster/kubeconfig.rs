@@ -44,17 +44,13 @@ pub fn compose(url: &str, authority: &str, user: &str, credentials: &Credentials
 
 /// Writes a kubeconfig, readable by its owner only. JSON is YAML.
 pub fn save(kubeconfig: &Value, path: &Path) -> Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    // Beside and renamed, so that a reader never sees half of it.
-    let new = path.with_extension("new");
-    let _ = std::fs::remove_file(&new);
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    serde_json::to_writer_pretty(file, kubeconfig)?;
-    std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))
+    let folder = path.parent().context("a kubeconfig lies in a folder")?;
+    std::fs::create_dir_all(folder)?;
+    // Beside and renamed, so that a reader never sees half of it, and two writers never each other's.
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer_pretty(&file, kubeconfig)?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }
 
 /// A client that does what the kubeconfig says.

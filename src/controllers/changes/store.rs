@@ -46,6 +46,16 @@ impl ChangeStore {
         self.find(|request| request.namespace().as_deref() == Some(namespace) && request.name_any().starts_with(prefix))
     }
 
+    /// The requests of a namespace with that label, and the one of that name.
+    #[must_use]
+    pub fn about(&self, namespace: &str, (label, value): (&str, &str), name: &str) -> Vec<ChangeRequest> {
+        let found = self.find(|request| {
+            request.namespace().as_deref() == Some(namespace)
+                && (request.labels().get(label).is_some_and(|its| its == value) || request.name_any() == name)
+        });
+        found.into_iter().map(Arc::unwrap_or_clone).collect()
+    }
+
     /// The requests written by hand that stand for this request of this user to the gate.
     #[must_use]
     pub fn standing_for(&self, username: &str, digest: &str, base: &str) -> Vec<Arc<ChangeRequest>> {
@@ -127,4 +137,50 @@ pub fn compact(request: &mut ChangeRequest) {
 /// The resourceVersion as the number that it is on every etcd-backed server; 0 where it is something else.
 fn version(request: &ChangeRequest) -> u64 {
     request.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ChangeStore;
+    use crate::api::{Change, ChangeRequest, ChangeRequestSpec};
+    use kube::ResourceExt as _;
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    fn request(namespace: &str, name: &str, label: Option<&str>, version: &str) -> ChangeRequest {
+        let changes = vec![Change { object: Some(json!({"payload": version})), ..Change::default() }];
+        let mut request = ChangeRequest::new(name, ChangeRequestSpec { changes, ..ChangeRequestSpec::default() });
+        request.metadata.namespace = Some(namespace.to_owned());
+        request.metadata.resource_version = Some(version.to_owned());
+        request.metadata.labels = label.map(|label| [("about".to_owned(), label.to_owned())].into());
+        request
+    }
+
+    #[test]
+    fn what_is_about_something_is_found_as_it_was_written_last() {
+        let (watched, mut writer) = store();
+        for (namespace, name, label) in [
+            ("prod", "one", Some("x")),
+            ("prod", "unlabelled", None),
+            ("prod", "other", Some("y")),
+            ("test", "one", Some("x")),
+        ] {
+            writer.apply_watcher_event(&Event::Apply(request(namespace, name, label, "5")));
+        }
+        let known = ChangeStore::new(watched);
+        known.wrote(request("prod", "one", Some("x"), "7"));
+        known.wrote(request("prod", "new", Some("x"), "6"));
+        let about = |name: &str| -> Vec<(String, String)> {
+            let found = known.about("prod", ("about", "x"), name).into_iter();
+            found.map(|request| (request.name_any(), request.resource_version().unwrap_or_default())).collect()
+        };
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
+        };
+        assert_eq!(about("unlabelled"), pairs(&[("new", "6"), ("one", "7"), ("unlabelled", "5")]));
+        assert_eq!(about("nothing"), pairs(&[("new", "6"), ("one", "7")]));
+        let kept = known.get("prod", "one").expect("known");
+        assert_eq!(kept.spec.changes[0].object, None, "payloads are not kept");
+    }
 }
