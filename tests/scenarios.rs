@@ -150,6 +150,7 @@ scenarios! {
     r23_handed_on_five_times
     r23_limited_to_roles
     r23_not_for_open_sources
+    r23_not_taken_back_by_who_is_out
     r23_one_vote_of_both
     r23_over_until
     r23_separated_delegate

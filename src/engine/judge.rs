@@ -177,7 +177,8 @@ impl Run<'_> {
     /// The task that the actor handed over and now takes back, if that is what the signal says.
     fn taken_back(&self, signal: &Signal, actor: &Actor) -> Option<(&StepVisit, &Step, usize, Title)> {
         let to = self.facts.directory.resolve(signal.spec.delegate_to.as_deref()?);
-        if !self.facts.directory.same_person(to, &actor.username) || self.vote_of(&actor.username).is_some() {
+        let out = self.judge.as_ref().is_some_and(|judge| judge.out(&actor.username).is_some());
+        if out || !self.facts.directory.same_person(to, &actor.username) || self.vote_of(&actor.username).is_some() {
             return None;
         }
         let (visit, step) = self.current_step()?;
