@@ -290,9 +290,12 @@ fn wakes_in_time(play: &Play, plan: &Plan) -> Held {
             "nobody looks at the limit: {:?}",
             plan.wake_at
         );
-        // A Job that was looked at before its time was over is looked at once more.
+        // A Job that was looked at before its time was over is looked at once more, and its end is tried for as long as it takes.
         let runs = play.performed.as_ref().is_some_and(|performed| matches!(performed.came, Came::Runs(_)));
-        let acts = plan.activity.is_some() || runs;
+        let ends = open.is_some_and(|visit| {
+            visit.job.is_some() && visit.retry_at.as_ref().is_some_and(|retry| seconds(retry) > play.now)
+        });
+        let acts = plan.activity.is_some() || runs || ends;
         let held = matches!(play.proof, Proof::Broken(_)) || limit > play.now - play.lag || acts;
         prop_assert!(limit >= play.now || held, "what is due at {} has not happened", limit);
     }
