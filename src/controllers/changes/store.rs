@@ -43,15 +43,19 @@ impl ChangeStore {
     /// The requests of a namespace whose name begins so.
     #[must_use]
     pub fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<Arc<ChangeRequest>> {
-        self.find(|request| request.namespace().as_deref() == Some(namespace) && request.name_any().starts_with(prefix))
+        self.find(|request| {
+            request.metadata.namespace.as_deref() == Some(namespace)
+                && request.metadata.name.as_deref().is_some_and(|name| name.starts_with(prefix))
+        })
     }
 
     /// The requests of a namespace with that label, and the one of that name.
     #[must_use]
     pub fn about(&self, namespace: &str, (label, value): (&str, &str), name: &str) -> Vec<ChangeRequest> {
         let found = self.find(|request| {
-            request.namespace().as_deref() == Some(namespace)
-                && (request.labels().get(label).is_some_and(|its| its == value) || request.name_any() == name)
+            request.metadata.namespace.as_deref() == Some(namespace)
+                && (request.labels().get(label).is_some_and(|its| its == value)
+                    || request.metadata.name.as_deref() == Some(name))
         });
         found.into_iter().map(Arc::unwrap_or_clone).collect()
     }
@@ -73,7 +77,7 @@ impl ChangeStore {
     #[must_use]
     pub fn correcting(&self, namespace: &str, name: &str) -> Vec<Arc<ChangeRequest>> {
         self.find(|request| {
-            request.namespace().as_deref() == Some(namespace) && request.spec.supersedes.as_deref() == Some(name)
+            request.metadata.namespace.as_deref() == Some(namespace) && request.spec.supersedes.as_deref() == Some(name)
         })
     }
 
