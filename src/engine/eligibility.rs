@@ -34,6 +34,8 @@ pub enum Denied {
     HandedOver(String),
     /// They would decide for somebody who has voted: for whom.
     PrincipalVoted(String),
+    /// They would decide for somebody whose name looks like that of somebody who has voted: for whom, and who voted.
+    PrincipalAlike(String, String),
 }
 
 /// One source, resolved at this moment.

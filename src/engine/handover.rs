@@ -83,7 +83,12 @@ impl<'a> Run<'a> {
         let mut voted = None;
         let mut acts_for = |principal: &str, through: &str| {
             if self.vote_of(principal).is_some() {
-                voted.get_or_insert_with(|| principal.to_owned());
+                voted.get_or_insert(Denied::PrincipalVoted(principal.to_owned()));
+                return None;
+            }
+            // Nobody gets a second vote under a name that looks the same, by letting somebody else give it.
+            if let Some(vote) = self.vote_alike(principal) {
+                voted.get_or_insert(Denied::PrincipalAlike(principal.to_owned(), vote.actor.clone()));
                 return None;
             }
             Some(Title { through: through.to_owned(), on_behalf_of: Some(principal.to_owned()) })
@@ -108,7 +113,7 @@ impl<'a> Run<'a> {
         }
         Err(match (given_away, voted) {
             (Some(handover), _) if direct.is_some() => Denied::HandedOver(handover.holder().to_owned()),
-            (_, Some(principal)) => Denied::PrincipalVoted(principal),
+            (_, Some(voted)) => voted,
             _ => Denied::NotAnApprover,
         })
     }

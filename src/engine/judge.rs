@@ -448,6 +448,12 @@ fn denial(node: &str, user: &str, denied: Denied, asked: &[&str]) -> Refusal {
             Reason::AlreadyDecided,
             format!("{principal}, for whom {user} decides, has one vote in this visit of step {node} and gave it"),
         ),
+        Denied::PrincipalAlike(principal, voter) => (
+            Reason::AlreadyDecided,
+            format!(
+                "{principal}, for whom {user} decides, looks like {voter}, who decided this visit of step {node}; if they are two people, give each an Identity"
+            ),
+        ),
         Denied::NotAnApprover => {
             (Reason::NotAnApprover, format!("{user} may not decide step {node}; asked are {}", asked.join(", ")))
         }
