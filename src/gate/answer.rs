@@ -23,6 +23,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often a claim is judged again that somebody else was faster with.
 pub(super) const ATTEMPTS: usize = 5;
@@ -277,7 +278,7 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
             };
             (judge(&facts), drifted(&facts).map(|earlier| message::drift(earlier, &asked.held.digest)))
         };
-        if remembered && !still_refuses(&requests, &judgement).await? {
+        if remembered && !still_refuses(context, &requests, &judgement).await? {
             continue;
         }
         let told = |message: String| drift.iter().fold(message, |message, drift| format!("{message} ({drift})"));
@@ -293,7 +294,7 @@ async fn settle(context: &Arc<Context>, user: &Actor, asked: &Asked, dry_run: bo
             }
             Judgement::Wait(request) => {
                 let instance = newest_instance(context, &request).await?;
-                let progress = message::progress(&request, instance.as_ref(), &first_step(context, &asked.workflow));
+                let progress = message::progress(&request, instance.as_ref(), || first_step(context, &asked.workflow));
                 return Ok(("waiting", Answer::Refuse(told(message::held(&request, &progress, asked.carrier)))));
             }
             Judgement::Rejected(request) => {
@@ -341,10 +342,19 @@ async fn about(requests: &Api<ChangeRequest>, label: &str, name: &str) -> Result
 }
 
 /// Whether a judgement from memory refuses, by a request that is still as it was.
-async fn still_refuses(requests: &Api<ChangeRequest>, judgement: &Judgement) -> Result<bool, Error> {
+async fn still_refuses(context: &Context, requests: &Api<ChangeRequest>, judgement: &Judgement) -> Result<bool, Error> {
     let (Judgement::Wait(request) | Judgement::Rejected(request)) = judgement else { return Ok(false) };
-    let now = requests.get_metadata_opt(&request.name_any()).await.map_err(api("its change request"))?;
-    Ok(now.is_some_and(|now| (now.uid(), now.resource_version()) == (request.uid(), request.resource_version())))
+    let now = Instant::now();
+    if context.changes.is_confirmed(request, now) {
+        return Ok(true);
+    }
+    let there = requests.get_metadata_opt(&request.name_any()).await.map_err(api("its change request"))?;
+    let same = there
+        .is_some_and(|there| (there.uid(), there.resource_version()) == (request.uid(), request.resource_version()));
+    if same {
+        context.changes.confirm(request, now);
+    }
+    Ok(same)
 }
 
 /// Whether something cannot be made because its namespace is being removed.
@@ -365,7 +375,7 @@ async fn dry(context: &Context, judgement: &Judgement, asked: &Asked) -> Option<
         Judgement::Rejected(request) => Some(message::rejected(request)),
         Judgement::Wait(request) => {
             let instance = newest_instance(context, request).await.ok().flatten();
-            let progress = message::progress(request, instance.as_ref(), &first_step(context, &asked.workflow));
+            let progress = message::progress(request, instance.as_ref(), || first_step(context, &asked.workflow));
             Some(message::dry_run(&processes, &format!("{}, {progress}", message::pointer(request))))
         }
     }

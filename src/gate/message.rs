@@ -121,10 +121,14 @@ fn source(source: &Source) -> String {
     }
 }
 
-/// Where a request stands. `instance` is the status of the newest instance that was opened for it.
+/// Where a request stands. `instance` is the status of the newest instance that was opened for it, `first` who is asked first.
 #[must_use]
-pub fn progress(request: &ChangeRequest, instance: Option<&WorkflowInstanceStatus>, first: &str) -> String {
-    let Some(change) = change_of(request) else { return first.to_owned() };
+pub fn progress(
+    request: &ChangeRequest,
+    instance: Option<&WorkflowInstanceStatus>,
+    first: impl FnOnce() -> String,
+) -> String {
+    let Some(change) = change_of(request) else { return first() };
     if change.state == ChangeState::Approved {
         return "approved, and about to be let through".to_owned();
     }
@@ -134,9 +138,9 @@ pub fn progress(request: &ChangeRequest, instance: Option<&WorkflowInstanceStatu
     }
     // Opened a moment ago: who is asked first is known all the same.
     if change.instances.len() <= 1 && instance.is_none_or(|status| status.started_at.is_none()) {
-        return first.to_owned();
+        return first();
     }
-    change.message.clone().filter(|message| !message.is_empty()).unwrap_or_else(|| first.to_owned())
+    change.message.clone().filter(|message| !message.is_empty()).unwrap_or_else(first)
 }
 
 fn task(task: &Task) -> Option<String> {

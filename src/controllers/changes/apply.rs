@@ -29,6 +29,7 @@ pub async fn write_status(
     let name = request.name_any();
     let api: Api<ChangeRequest> = Api::namespaced(context.client.clone(), &request.namespace().unwrap_or_default());
     let fresh = ChangeRequest { status: Some(status.clone()), ..request.clone() };
+    let _writing = context.changes.writing(request);
     match api.replace_status(&name, &PostParams::default(), &fresh).await {
         Ok(written) => {
             context.metrics.wrote("change-status");

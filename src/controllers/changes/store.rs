@@ -6,19 +6,53 @@ use crate::controllers::instances::Key;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long it goes unasked whether a request is still as the API server was seen to have it: whoever tries something again and
+/// again has it asked once in that time.
+const CONFIRMED: Duration = Duration::from_secs(1);
 
 /// The change requests as far as they are known.
 pub struct ChangeStore {
     watched: Store<ChangeRequest>,
     written: Mutex<HashMap<Key, Arc<ChangeRequest>>>,
+    copies: Mutex<Copies>,
+}
+
+/// What is known of the copies that the API server has, by the uid of the request.
+#[derive(Default)]
+struct Copies {
+    /// The resourceVersion that it was seen to have, and when.
+    seen: HashMap<String, (String, Instant)>,
+    /// How many writes of this operator are under way.
+    written_now: HashMap<String, usize>,
+}
+
+/// A write that is under way.
+pub struct Writing<'a> {
+    store: &'a ChangeStore,
+    uid: String,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut copies = self.store.copies();
+        copies.seen.remove(&self.uid);
+        if let Some(count) = copies.written_now.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                copies.written_now.remove(&self.uid);
+            }
+        }
+    }
 }
 
 impl ChangeStore {
     /// Over what a watch keeps.
     #[must_use]
     pub fn new(watched: Store<ChangeRequest>) -> Self {
-        Self { watched, written: Mutex::default() }
+        Self { watched, written: Mutex::default(), copies: Mutex::default() }
     }
 
     /// What the watch keeps.
@@ -92,6 +126,37 @@ impl ChangeStore {
         names.iter().filter_map(|(namespace, name)| self.get(namespace, name)).filter(|found| wanted(found)).collect()
     }
 
+    /// Whether the API server was seen to have this copy a moment ago, and this operator has not written to it since.
+    #[must_use]
+    pub fn is_confirmed(&self, request: &ChangeRequest, now: Instant) -> bool {
+        let Some((uid, version)) = request.uid().zip(request.resource_version()) else { return false };
+        let copies = self.copies();
+        let seen = copies.seen.get(&uid).filter(|(seen, _)| *seen == version);
+        !copies.written_now.contains_key(&uid)
+            && seen.is_some_and(|(_, at)| now.saturating_duration_since(*at) < CONFIRMED)
+    }
+
+    /// The API server was seen to have this copy at that moment.
+    pub fn confirm(&self, request: &ChangeRequest, now: Instant) {
+        let Some((uid, version)) = request.uid().zip(request.resource_version()) else { return };
+        let mut copies = self.copies();
+        copies.seen.retain(|_, (_, at)| now.saturating_duration_since(*at) < CONFIRMED);
+        copies.seen.insert(uid, (version, now));
+    }
+
+    /// Says that a write of this request begins. It has ended, however it went, when what is returned is dropped; that must be after
+    /// [`Self::wrote`].
+    #[must_use]
+    pub fn writing(&self, request: &ChangeRequest) -> Writing<'_> {
+        let uid = request.uid().unwrap_or_default();
+        *self.copies().written_now.entry(uid.clone()).or_default() += 1;
+        Writing { store: self, uid }
+    }
+
+    fn copies(&self) -> MutexGuard<'_, Copies> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes in what was just written, before the watch shows it.
     pub fn wrote(&self, mut request: ChangeRequest) {
         compact(&mut request);
@@ -151,6 +216,7 @@ mod tests {
     use kube::runtime::reflector::store;
     use kube::runtime::watcher::Event;
     use serde_json::json;
+    use std::time::{Duration, Instant};
 
     fn request(namespace: &str, name: &str, label: Option<&str>, version: &str) -> ChangeRequest {
         let changes = vec![Change { object: Some(json!({"payload": version})), ..Change::default() }];
@@ -159,6 +225,30 @@ mod tests {
         request.metadata.resource_version = Some(version.to_owned());
         request.metadata.labels = label.map(|label| [("about".to_owned(), label.to_owned())].into());
         request
+    }
+
+    #[test]
+    fn a_copy_is_confirmed_for_a_moment_and_not_over_a_write() {
+        let known = ChangeStore::new(store().0);
+        let mut request = request("prod", "one", None, "5");
+        request.metadata.uid = Some("uid".to_owned());
+        let now = Instant::now();
+        let later = |millis: u64| now + Duration::from_millis(millis);
+        assert!(!known.is_confirmed(&request, now));
+        known.confirm(&request, now);
+        assert!(known.is_confirmed(&request, later(999)));
+        assert!(!known.is_confirmed(&request, later(1000)));
+        let mut newer = request.clone();
+        newer.metadata.resource_version = Some("6".to_owned());
+        assert!(!known.is_confirmed(&newer, now), "it is another copy");
+        let (one, two) = (known.writing(&request), known.writing(&request));
+        drop(one);
+        known.confirm(&request, now);
+        assert!(!known.is_confirmed(&request, now), "it may be another one any moment");
+        drop(two);
+        assert!(!known.is_confirmed(&request, now), "whether it was written is not known here");
+        known.confirm(&newer, now);
+        assert!(known.is_confirmed(&newer, now));
     }
 
     #[test]
