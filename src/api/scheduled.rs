@@ -22,6 +22,11 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Next Run", type_ = "string", json_path = ".status.nextRun"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
+        name = "Delivering",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Delivering\")].status"
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
@@ -68,6 +73,11 @@ pub struct DigestSpec {
     printcolumn(name = "Next Run", type_ = "string", json_path = ".status.nextRun"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
+        name = "Delivering",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Delivering\")].status"
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
@@ -99,7 +109,7 @@ pub struct ReminderSpec {
     /// Whether and how the approvers are told. Default: they are, with reminder-medium.
     #[serde(default = "default_approvers")]
     pub approvers: Reminded,
-    /// Whether and how their managers are told. Default: they are not.
+    /// Whether and how their managers are told. Left out: they are not.
     #[serde(default = "default_managers")]
     pub managers: Reminded,
 }

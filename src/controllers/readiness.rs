@@ -89,7 +89,9 @@ impl Checked for WorkflowDefinition {
         status.warnings = graph.as_ref().map(warnings).unwrap_or_default();
         let topics = context.notifications.topics();
         let named = graph.iter().flat_map(Graph::topics);
-        status.warnings.extend(named.filter_map(|(place, topic)| unknown_topic(&place, &topic, &topics)));
+        status
+            .warnings
+            .extend(named.filter_map(|(place, topic)| unsuitable_topic(&place, &topic, topics::OF_REQUESTS, &topics)));
         let recipients = graph.iter().flat_map(Graph::recipients);
         status.warnings.extend(recipients.flat_map(|(place, to, _)| unknown_channels(&place, to, context)));
         let tells = graph.as_ref().is_some_and(Graph::tells);
@@ -180,11 +182,15 @@ fn compiled(definition: &WorkflowDefinition, context: &Context) -> (Option<Graph
     (graph, faults.iter().map(ToString::to_string).collect())
 }
 
-/// That a topic is named there and is none. No fault: whoever is told of something is told of it all the same.
-pub(crate) fn unknown_topic(place: &str, topic: &str, topics: &Topics) -> Option<String> {
-    (!topics.is_known(topic)).then(|| {
-        format!("{place}: there is no NotificationTopic {topic}, and none is built in; a built-in text is sent")
-    })
+/// That a topic is named there and is none, or does not suit what it is sent for, which is what these built-in topics are sent for.
+/// No fault: whoever is told of something is told of it all the same.
+pub(crate) fn unsuitable_topic(place: &str, topic: &str, sent_for: &[&str], topics: &Topics) -> Option<String> {
+    if !topics.is_known(topic) {
+        return Some(format!(
+            "{place}: there is no NotificationTopic {topic}, and none is built in; a built-in text is sent"
+        ));
+    }
+    topics.unsuited(topic, sent_for).map(|why| format!("{place}: {why}"))
 }
 
 /// Channels that are named there and that this installation does not have. No fault: who must agree does not depend on who hears

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// Tells the moment.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// How many of those that were set aside [`Health`] shows.
+/// How many of those that were set aside [`Health`] shows of each topic, Digest and Reminder.
 const SHOWN: usize = 5;
 
 /// How many messages for a channel that is gone are set aside at once.
@@ -248,6 +248,10 @@ impl Care {
     async fn run(self, stop: CancellationToken) {
         let mut queued = self.store.queued();
         let mut tidied: Option<Instant> = None;
+        // The limits may be others than those of the operator before this one.
+        if let Err(error) = self.store.reconsider((self.clock)()).await {
+            tracing::warn!(%error, "mails that wait for a limit of before are sent when that is over");
+        }
         loop {
             if tidied.is_none_or(|at| at.elapsed() >= self.timing.tidy) {
                 tidied = Some(Instant::now());

@@ -53,6 +53,8 @@ pub struct Composed {
     pub without_address: BTreeSet<String>,
     /// What is wrong with templates whose place a built-in text took, each with its topic.
     pub faults: BTreeSet<(String, String)>,
+    /// Which topics were named where they do not suit, and why.
+    pub unsuited: BTreeSet<String>,
 }
 
 impl Story<'_> {
@@ -79,7 +81,7 @@ impl Story<'_> {
                     if !told.insert((topic.clone(), recipient.key.clone())) {
                         continue;
                     }
-                    let message = self.message(occurrence, &topic, recipient, &parameters, texts, &mut composed.faults);
+                    let message = self.message(occurrence, &topic, recipient, &parameters, texts, &mut composed);
                     composed.messages.push(message);
                 }
             }
@@ -94,13 +96,14 @@ impl Story<'_> {
         recipient: Recipient,
         parameters: &Parameters<'_>,
         texts: &dyn Texts,
-        faults: &mut BTreeSet<(String, String)>,
+        composed: &mut Composed,
     ) -> Message {
         let Recipient { to, key, shown, locale, asked } = recipient;
         let filled = parameters.to(locale.as_deref(), &shown, asked);
-        let Rendered { subject, text, html, fault } =
+        let Rendered { subject, text, html, fault, unsuited } =
             texts.render(topic, occurrence.event.topic(), locale.as_deref(), &filled);
-        faults.extend(fault.map(|fault| (topic.to_owned(), fault)));
+        composed.unsuited.extend(unsuited);
+        composed.faults.extend(fault.map(|fault| (topic.to_owned(), fault)));
         Message {
             id: id_of(&[&occurrence.id, topic, &key]),
             to,

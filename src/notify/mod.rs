@@ -77,7 +77,7 @@ pub enum Destination {
 }
 
 /// A message of one topic in one language, rendered.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rendered {
     /// One line without control characters.
     pub subject: String,
@@ -87,6 +87,9 @@ pub struct Rendered {
     pub html: Option<String>,
     /// What is wrong with the template that should have been used: the built-in text stands in.
     pub fault: Option<String>,
+    /// Why the topic was not used although nothing is wrong with it: it is meant for messages of another kind, or there is none of
+    /// that name. Whoever named it is to hear of it.
+    pub unsuited: Option<String>,
 }
 
 /// A name with its translations (semantics.md 34).

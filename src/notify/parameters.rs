@@ -6,6 +6,7 @@ use super::story::Story;
 use super::tasks::{partition_title, step_title, title};
 use crate::api::{CountedDecision, Decision, Field, StepVisit, TaskState};
 use crate::engine::graph::{Required, Rule, Step};
+use crate::engine::source::Source;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
@@ -100,10 +101,21 @@ impl<'a> Parameters<'a> {
             "decision": decision.decision,
             "actor": self.person(&decision.actor),
             "onBehalfOf": decision.on_behalf_of.as_ref().map(|principal| self.person(principal)),
+            "to": self.whom(decision),
             "step": Some(&decision.step).filter(|step| !step.is_empty()),
             "partition": Some(&decision.partition).filter(|partition| !partition.is_empty()),
             "at": decision.at.0.to_string(),
         })
+    }
+
+    /// To whom a decision gives the task; nobody else, where somebody takes theirs back.
+    fn whom(&self, decision: &CountedDecision) -> Option<String> {
+        let directory = self.story.facts.directory;
+        let to = decision.delegate_to.iter().filter(|to| !directory.same_person(to, &decision.actor));
+        let named = decision.approvers.iter().filter_map(Source::named);
+        let shown: Vec<String> =
+            to.map(|to| directory.contact_of(to).name().to_owned()).chain(named.map(|it| it.to_string())).collect();
+        Some(shown.join(", ")).filter(|shown| !shown.is_empty())
     }
 
     fn person(&self, username: &str) -> Value {
@@ -201,7 +213,9 @@ impl<'a> Parameters<'a> {
             line(format_args!("  fields:"));
             for field in needed {
                 let value = field.must_be.map(|must_be| must_be.to_string()).unwrap_or_default();
-                line(format_args!("    {}: {} # {:?}", quoted(&field.name), quoted(&value), field.type_));
+                let options: Vec<String> = field.options.iter().map(|option| quoted(option)).collect();
+                let choice = if options.is_empty() { String::new() } else { format!(": {}", options.join(" or ")) };
+                line(format_args!("    {}: {} # {:?}{choice}", quoted(&field.name), quoted(&value), field.type_));
             }
         }
         command.push_str("EOF\n");

@@ -89,14 +89,14 @@ impl<'a> People<'a> {
         self.people(managers.into_iter().filter_map(|identity| facts.directory.username(identity)))
     }
 
-    /// Who is asked by an occurrence; who is asked now by what opened; else everyone who was asked.
+    /// Who is asked by an occurrence; who is asked now where something opened or a level was called; else everyone who was asked.
     fn approvers(&self, occurrence: &Occurrence) -> BTreeSet<Reached> {
         match &occurrence.asks {
             Some(Asks::Person(invited)) => return BTreeSet::from([Reached::Person(invited.username.clone())]),
             Some(Asks::Mail(address)) => return BTreeSet::from([Reached::Address(address.clone())]),
             None => {}
         }
-        if occurrence.event == Event::On(NotificationEvent::Opened) {
+        if let Event::On(NotificationEvent::Opened | NotificationEvent::Escalated) = occurrence.event {
             return self.asked_now(occurrence);
         }
         let mut everyone = self.everyone(occurrence);
@@ -111,11 +111,16 @@ impl<'a> People<'a> {
     fn asked_now(&self, occurrence: &Occurrence) -> BTreeSet<Reached> {
         let open = occurrence.visit.is_some_and(|visit| visit + 1 == self.story.facts.status.steps.len());
         let asking = self.now.get_or_init(|| asking(self.story.facts));
-        let tasks = asking.iter().filter(|task| open && Some(&task.partition) == occurrence.partition.as_ref());
+        let named = occurrence.partition.as_ref();
+        let tasks = asking.iter().filter(|task| open && named.is_none_or(|named| *named == task.partition));
+        // Whom a level calls in hears of it because of that.
+        let others = |level: u32| occurrence.level == 0 || level != occurrence.level;
         let mut found = BTreeSet::new();
         for task in tasks {
-            found.extend(task.people.iter().map(|invited| Reached::Person(invited.username.clone())));
-            found.extend(task.mails.keys().map(|address| Reached::Address(address.clone())));
+            let people = task.people.iter().filter(|invited| others(invited.level));
+            found.extend(people.map(|invited| Reached::Person(invited.username.clone())));
+            let mails = task.mails.iter().filter(|(_, level)| others(**level));
+            found.extend(mails.map(|(address, _)| Reached::Address(address.clone())));
         }
         found
     }

@@ -141,7 +141,7 @@ fn decision(full: bool) -> Value {
     let principal = if full { person("john", "John") } else { Value::Null };
     json!({
         "decision": if full { "Approve" } else { "Reject" }, "actor": person("cilla", "Cilla"), "onBehalfOf": principal,
-        "step": "check", "partition": "identity", "at": "2026-11-22T08:30:00Z",
+        "to": Value::Null, "step": "check", "partition": "identity", "at": "2026-11-22T08:30:00Z",
     })
 }
 

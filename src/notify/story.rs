@@ -82,15 +82,16 @@ impl<'a> Story<'a> {
                 told.insert((To::Concerned, topic(notify.topic.as_ref())));
             }
         }
-        let asks = matches!(event, NotificationEvent::Assigned | NotificationEvent::Escalated);
-        if asks {
-            told.retain(|(to, _)| (*to == To::Approvers) == occurrence.asks.is_some());
+        match (&occurrence.asks, event) {
+            (Some(_), _) => told.retain(|(to, _)| *to == To::Approvers),
+            (None, NotificationEvent::Assigned) => told.retain(|(to, _)| *to != To::Approvers),
+            (None, _) => {}
         }
         // Whoever is called in is told so, whether or not somebody says it (rule 16).
         if event == NotificationEvent::Escalated && occurrence.asks.is_some() {
             let level = self.step(occurrence).and_then(|step| step.escalations.get(occurrence.level as usize - 1));
             match level.and_then(|level| level.topic.clone()) {
-                Some(topic) => _ = told.insert((To::Approvers, topic)),
+                Some(topic) => told = BTreeSet::from([(To::Approvers, topic)]),
                 None if told.is_empty() => _ = told.insert((To::Approvers, stand_in.to_owned())),
                 None => {}
             }

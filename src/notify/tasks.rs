@@ -1,5 +1,6 @@
 //! The open tasks of an instance, and who is asked: what mails on a schedule list.
 
+use super::render::one_line;
 use super::{Asked, OpenTask, Translated};
 use crate::directory::delegations::SERVICE_ACCOUNT;
 use crate::engine::graph::{DEFAULT_PARTITION, Graph, Rule, Step};
@@ -58,18 +59,26 @@ pub(super) fn reference(facts: &Facts<'_>) -> ObjectReference {
 /// What an instance is about: its own title, or that of its workflow in every language that it has.
 pub(super) fn title(facts: &Facts<'_>, graph: &Graph) -> Translated {
     let spec = facts.instance.spec;
-    match &spec.title {
+    // One that shows nothing is none.
+    match spec.title.as_ref().filter(|title| shows(title)) {
         Some(title) => Translated { text: title.clone(), ..Translated::default() },
         None => Translated {
             text: facts
                 .status
                 .title
                 .clone()
+                .filter(|title| shows(title))
                 .or_else(|| graph.title.clone())
                 .unwrap_or_else(|| facts.instance.name.to_owned()),
             names: graph.names.clone(),
         },
     }
+}
+
+/// Whether anything of a title is to be seen: a link needs a letter to be clicked on.
+fn shows(title: &str) -> bool {
+    let unseen = |letter: char| matches!(letter, ' ' | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{3164}');
+    !one_line(title).chars().all(unseen)
 }
 
 /// What people call a step.

@@ -138,7 +138,7 @@ impl Texts for Echo {
     fn render(&self, topic: &str, stand_in: &str, locale: Option<&str>, parameters: &Value) -> Rendered {
         let subject = format!("{topic} {stand_in} {}", locale.unwrap_or("-"));
         let fault = (topic == "broken").then(|| "spec.templates[0]: is broken".to_owned());
-        Rendered { subject, text: parameters.to_string(), html: None, fault }
+        Rendered { subject, text: parameters.to_string(), html: None, fault, unsuited: None }
     }
 }
 
@@ -300,10 +300,10 @@ fn a_decision_tells_who_decided_and_never_what_they_remarked() {
     let messages = stage.messages();
     let shown: Vec<Value> = messages.iter().map(|message| parameters(message)["decision"].clone()).collect();
     let actor = |name: &str| json!({"username": name, "displayName": name});
-    let vote = json!({"decision": "Approve", "actor": actor("mary"), "onBehalfOf": null, "step": "check",
+    let vote = json!({"decision": "Approve", "actor": actor("mary"), "onBehalfOf": null, "to": null, "step": "check",
         "partition": "default", "at": "2026-03-02T09:01:00Z"});
-    let stop = json!({"decision": "Stop", "actor": actor("root"), "onBehalfOf": null, "step": "check", "partition": null,
-        "at": "2026-03-02T09:02:00Z"});
+    let stop = json!({"decision": "Stop", "actor": actor("root"), "onBehalfOf": null, "to": null, "step": "check",
+        "partition": null, "at": "2026-03-02T09:02:00Z"});
     assert_eq!(shown, [vote, stop]);
     assert!(messages.iter().all(|it| !it.text.contains("secret") && !it.event.to_string().contains("secret")));
     assert_eq!(parameters(&messages[1])["task"], Value::Null, "it is about the whole");
@@ -418,6 +418,28 @@ fn open_tasks_say_who_may_decide_them_now() {
     assert_eq!((people(&tasks[0]), tasks[0].approvals), (vec!["john".to_owned()], 1));
     stage.decide("john", Decision::Reject);
     assert_eq!(stage.with_facts(&[], open_tasks), [], "nobody is asked about what is decided");
+}
+
+#[test]
+fn the_mailbox_of_a_group_that_is_somebodys_own_brings_no_second_request() {
+    let approval = json!({"notify": {}, "approvers": [
+        {"user": "mary"}, {"group": "board", "mail": "mary@EXAMPLE.com"}, {"group": "desk", "mail": "desk@example.com"}]});
+    let mut stage = Stage::new(&check(&approval), &people());
+    stage.operate(&[]);
+    assert_eq!(to(&stage.messages()), ["task-assigned Mary@example.com", "task-assigned desk@example.com"]);
+}
+
+#[test]
+fn a_title_that_shows_nothing_is_none() {
+    let approval = json!({"approvers": [{"user": "mary"}], "notify": {}});
+    for title in ["", "  ", "\u{202e}\u{200b}\u{7}"] {
+        let mut stage = Stage::new(&check(&approval), &people());
+        stage.spec.title = Some(title.to_owned());
+        stage.operate(&[]);
+        let shown: Vec<Value> =
+            stage.messages().iter().map(|message| parameters(message)["instance"]["title"].clone()).collect();
+        assert_eq!(shown, ["Přístup"], "{title:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use built_in::NAMES as BUILT_IN;
 
+/// The built-in topics of messages about requests.
+pub const OF_REQUESTS: &[&str] =
+    &["task-assigned", "partition-waiting", "partition-changed", "escalated", "decision-recorded", "request-done"];
+
 /// All topics at one moment.
 pub struct Topics {
     overrides: BTreeMap<String, Override>,
@@ -66,10 +70,11 @@ impl Topics {
     ) -> Rendered {
         let parameters = parameters(parameters_given);
         let tags = self.tags(locale);
-        let mut fault = None;
+        let (mut fault, mut unsuited) = (None, None);
         match self.choose(topic, &tags) {
             Choice::Own(own) => match own.render(&parameters) {
-                Ok(filled) => return rendered(filled, None),
+                Ok(filled) => return rendered(filled, None, None),
+                Err(why) if own.is_for_others(&[stand_in]) => unsuited = Some(another_kind(topic, &why)),
                 Err(why) => fault = Some(why),
             },
             Choice::BuiltIn => {}
@@ -79,7 +84,7 @@ impl Topics {
                 ));
             }
             Choice::Nothing => {
-                fault = Some(format!(
+                unsuited = Some(format!(
                     "there is no NotificationTopic {topic}, and none is built in; create it, or choose one of {}",
                     built_in::NAMES.join(", ")
                 ));
@@ -88,19 +93,33 @@ impl Topics {
         for name in [topic, stand_in] {
             for compiled in tags.iter().filter_map(|tag| built_in::compiled(name, tag)).take(1) {
                 match compiled.render(&parameters) {
-                    Ok(filled) => return rendered(filled, fault),
+                    Ok(filled) => return rendered(filled, fault, unsuited),
                     Err(why) => {
-                        let why =
-                            format!("the built-in text {name} does not suit this message: {why}; choose another topic");
-                        let fault = fault.get_or_insert(why);
+                        if is_for_others(compiled, &[stand_in]) {
+                            unsuited.get_or_insert_with(|| another_kind(name, &why.to_string()));
+                        } else {
+                            let why = || format!("the built-in text {name} does not suit this message: {why}");
+                            fault.get_or_insert_with(why);
+                        }
                         if let Ok(filled) = compiled.plain(&parameters) {
-                            return rendered(filled, Some(fault.clone()));
+                            return rendered(filled, fault, unsuited);
                         }
                     }
                 }
             }
         }
-        last_resort(topic, parameters_given, fault)
+        last_resort(topic, parameters_given, fault, unsuited)
+    }
+
+    /// Why a topic does not suit the messages that any of these built-in topics is about; none when it does, or does nowhere.
+    #[must_use]
+    pub fn unsuited(&self, topic: &str, stand_ins: &[&str]) -> Option<String> {
+        let own = self.overrides.get(topic).map(|own| own.templates.as_slice()).unwrap_or_default();
+        if let Some(own) = own.iter().find(|own| own.is_for_others(stand_ins)) {
+            return Some(another_kind(topic, &own.place));
+        }
+        let built_in = built_in::compiled(topic, "en").filter(|_| own.is_empty())?;
+        is_for_others(built_in, stand_ins).then(|| another_kind(topic, "the built-in text"))
     }
 
     /// The language, then shorter tags of it, then the same of the default, then English.
@@ -154,6 +173,23 @@ impl Own {
         let compiled = self.compiled.as_ref().map_err(|fault| format!("{}: {fault}", self.place))?;
         compiled.render(parameters).map_err(|fault| format!("{}: {fault}", self.place))
     }
+
+    /// Whether it can be used, but for none of the messages that these built-in topics are for.
+    fn is_for_others(&self, stand_ins: &[&str]) -> bool {
+        self.compiled.as_ref().is_ok_and(|compiled| is_for_others(compiled, stand_ins))
+    }
+}
+
+fn is_for_others(compiled: &Compiled, stand_ins: &[&str]) -> bool {
+    let suits = |topic: &&str| {
+        let samples = sample::of_built_in(topic).unwrap_or_default();
+        samples.iter().any(|sample| compiled.render(&parameters(&sample.parameters)).is_ok())
+    };
+    !stand_ins.iter().any(suits) && built_in::NAMES.iter().any(suits)
+}
+
+fn another_kind(topic: &str, why: &str) -> String {
+    format!("the topic {topic} is for messages of another kind, a built-in text was sent; choose another topic ({why})")
 }
 
 /// What is wrong with the templates of a topic, each with its place, line and column, and what to do about it. Every template
@@ -225,18 +261,23 @@ fn first(faults: Vec<Fault>) -> Fault {
     faults.into_iter().next().unwrap_or(none)
 }
 
-fn rendered(filled: Filled, fault: Option<String>) -> Rendered {
+fn rendered(filled: Filled, fault: Option<String>, unsuited: Option<String>) -> Rendered {
     let Filled { subject, text, html } = filled;
-    Rendered { subject, text, html, fault }
+    Rendered { subject, text, html, fault, unsuited }
 }
 
 /// Words for a message that no text suits: what it is about, and where to look.
-fn last_resort(topic: &str, parameters: &serde_json::Value, fault: Option<String>) -> Rendered {
+fn last_resort(
+    topic: &str,
+    parameters: &serde_json::Value,
+    fault: Option<String>,
+    unsuited: Option<String>,
+) -> Rendered {
     let instance = &parameters["instance"];
     let about = instance["title"].as_str().or_else(|| instance["name"].as_str()).unwrap_or(topic);
     let subject = one_line(about);
     let text = format!("{subject}\n\n{}\n", one_line(parameters["url"].as_str().unwrap_or_default()));
-    Rendered { subject, text, html: None, fault }
+    Rendered { subject, text, html: None, fault, unsuited }
 }
 
 #[cfg(test)]

@@ -77,6 +77,10 @@ pub struct Metrics {
     pub decision_seconds: Histogram,
     /// What became of messages.
     pub notifications: Words,
+    /// Messages that wait, or are being sent.
+    pub notifications_waiting: Gauge,
+    /// Messages that were set aside and are kept.
+    pub notifications_set_aside: Gauge,
     /// What the gate answered.
     pub gate_answers: Words,
     /// Seconds that the gate took to answer.
@@ -96,6 +100,8 @@ impl Default for Metrics {
             proof: Gauge::default(),
             decision_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             notifications: Family::default(),
+            notifications_waiting: Gauge::default(),
+            notifications_set_aside: Gauge::default(),
             gate_answers: Family::default(),
             gate_seconds: Histogram::new(exponential_buckets(0.0005, 2.0, 15)),
         };
@@ -128,6 +134,16 @@ impl Default for Metrics {
             "notifications",
             "Messages that were sent, put off to another attempt, set aside",
             metrics.notifications.clone(),
+        );
+        registry.register(
+            "notifications_waiting",
+            "Messages that wait or are being sent",
+            metrics.notifications_waiting.clone(),
+        );
+        registry.register(
+            "notifications_set_aside",
+            "Messages that were set aside and are kept",
+            metrics.notifications_set_aside.clone(),
         );
         registry.register("gate_answers", "What the gate answered", metrics.gate_answers.clone());
         registry.register("gate_seconds", "How long the gate took to answer", metrics.gate_seconds.clone());

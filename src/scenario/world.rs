@@ -395,7 +395,7 @@ impl Texts for Unwritten {
     }
 
     fn render(&self, _: &str, _: &str, _: Option<&str>, _: &Value) -> Rendered {
-        Rendered { subject: String::new(), text: String::new(), html: None, fault: None }
+        Rendered::default()
     }
 }
 

@@ -9,6 +9,9 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 use std::collections::BTreeMap;
 
+/// So many that were set aside are shown at most.
+const SHOWN: i64 = 1000;
+
 /// A message that was set aside.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetAside {
@@ -33,7 +36,7 @@ pub struct Census {
     pub queued: u64,
     /// Those that were set aside and are still kept.
     pub set_aside: u64,
-    /// The newest of these.
+    /// The newest of these, of each topic, Digest and Reminder.
     pub newest: Vec<SetAside>,
 }
 
@@ -95,6 +98,20 @@ impl Store {
         Ok(())
     }
 
+    /// Lets those be looked at again that were put off without a try, because their recipients had enough: the limit may be another
+    /// one now. Returns how many those are.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn reconsider(&self, now: Timestamp) -> Result<u64, Error> {
+        self.trip("reconsider");
+        let put_off = self.in_order("outbox", "state = 'queued' AND attempts = 0 AND due_at > $1");
+        let sql = format!("{put_off} UPDATE outbox SET due_at = $1 WHERE id IN (SELECT id FROM chosen)");
+        let changed = sqlx::query(AssertSqlSafe(sql)).bind(millis(now)).execute(&self.pool).await?.rows_affected();
+        self.trip("reconsidered");
+        Ok(changed)
+    }
+
     /// The lanes that messages wait in.
     ///
     /// # Errors
@@ -129,7 +146,8 @@ impl Store {
         rows.iter().map(Claimed::of).collect()
     }
 
-    /// How many messages there are, and the newest `newest` that were set aside.
+    /// How many messages there are, and those that were set aside last: the newest `newest` of each topic, and of each Digest and
+    /// Reminder, so that what fails often hides nothing else.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -138,10 +156,14 @@ impl Store {
         let queued = count("SELECT COUNT(*) FROM outbox WHERE due_at IS NOT NULL").await?;
         let set_aside = count("SELECT COUNT(*) FROM outbox WHERE state = 'failed'").await?;
         let rows = sqlx::query(
-            "SELECT id, lane, destination, name, topic, about, reason, done_at FROM outbox WHERE state = 'failed' \
-             ORDER BY done_at DESC, id LIMIT $1",
+            "SELECT id, lane, destination, name, topic, about, reason, done_at FROM ( \
+                 SELECT id, lane, destination, name, topic, about, reason, done_at, ROW_NUMBER() OVER ( \
+                     PARTITION BY topic, CASE WHEN thread IS NULL THEN about ELSE '' END ORDER BY done_at DESC, id) AS nth \
+                 FROM outbox WHERE state = 'failed') AS failed \
+             WHERE nth <= $1 ORDER BY done_at DESC, id LIMIT $2",
         )
         .bind(i64::try_from(newest).unwrap_or(i64::MAX))
+        .bind(SHOWN)
         .fetch_all(&self.pool)
         .await?;
         let newest = rows.iter().map(SetAside::of).collect::<Result<_, _>>()?;

@@ -144,3 +144,44 @@ async fn what_a_wrong_clock_put_off_comes_back() {
     assert_eq!(claimed[0].message.event, json!({"event": "assigned"}));
     assert_ne!(claimed[0].message.event, Value::Null);
 }
+
+#[tokio::test]
+async fn what_fails_often_hides_nothing_else() {
+    let store = store().await;
+    let mut messages: Vec<Message> = (0..40).map(|number| mail(number, "gone@example.com")).collect();
+    let about = |name: &str| ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };
+    for (message, digest) in messages.iter_mut().zip(["mornings", "evenings"]) {
+        message.topic = "task-digest".to_owned();
+        message.thread = None;
+        message.about = about(digest);
+    }
+    store.enqueue(&[], &messages, at(0)).await.expect("queued");
+    for (second, message) in (1..).zip(&messages) {
+        store.claim(MAIL, "one", 1, at(1000), at(second)).await.expect("claimed");
+        let fate = Fate::SetAside { reason: "550 no such user".to_owned() };
+        store.settle("one", &[(message.id.clone(), fate)], at(second)).await.expect("settled");
+    }
+    let census = store.census(3).await.expect("counted");
+    assert_eq!((census.queued, census.set_aside), (0, 40));
+    let shown: Vec<_> = census.newest.iter().map(|aside| (aside.topic.as_str(), aside.about.name.as_deref())).collect();
+    let requests = ("assigned", Some("firewall"));
+    let digest = |name| ("task-digest", Some(name));
+    assert_eq!(shown, [requests, requests, requests, digest("evenings"), digest("mornings")]);
+}
+
+#[tokio::test]
+async fn what_a_limit_put_off_is_looked_at_again() {
+    let store = store().await;
+    let messages: Vec<Message> = (0..3).map(|number| mail(number, "mary@example.com")).collect();
+    store.enqueue(&[], &messages, at(0)).await.expect("queued");
+    store.claim(MAIL, "one", 10, at(60), at(1)).await.expect("claimed");
+    let fates = [
+        (messages[0].id.clone(), Fate::Later { due: at(3600) }),
+        (messages[1].id.clone(), Fate::Again { due: at(900), reason: "451".to_owned() }),
+    ];
+    store.settle("one", &fates, at(2)).await.expect("settled");
+    assert_eq!(store.reconsider(at(3)).await.expect("reconsidered"), 1, "not what was tried, nor what is being sent");
+    let due = store.claim(MAIL, "one", 10, at(60), at(3)).await.expect("claimed");
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].message.id, messages[0].id);
+}

@@ -18,7 +18,7 @@ pub mod telling;
 
 use super::instances::live::Parsed;
 use super::{Context, backoff};
-use crate::api::{Digest, NotificationEvent, NotificationTopic, Reminder};
+use crate::api::{Digest, NotificationEvent, NotificationTopic, Reminder, condition};
 use crate::delivery::channels::Channels;
 use crate::delivery::{self, Courier, Health, Observer};
 use crate::engine::Note;
@@ -57,6 +57,9 @@ pub struct Settings {
     /// The language of those whose language nobody knows.
     pub locale: String,
 }
+
+/// What the condition of a topic ends with that turned out to be wrong when it was sent.
+const WHEN_SENT: &str = " (found when it was sent)";
 
 /// What the controllers of notifications share.
 pub struct Notifications {
@@ -154,11 +157,17 @@ impl Notifications {
         }
     }
 
-    /// What turned out to be wrong with a topic as it is now, when it was sent.
+    /// What turned out to be wrong with a topic as it is now, when it was sent: by this operator or, as the condition says, by one
+    /// before it.
     pub fn fault_of(&self, topic: &NotificationTopic) -> Option<String> {
+        let generation = topic.metadata.generation;
         let faults = lock(&self.faults);
-        let (generation, fault) = faults.get(&topic.name_any())?;
-        (*generation == topic.metadata.generation).then(|| fault.clone())
+        if let Some((of, fault)) = faults.get(&topic.name_any()) {
+            return (*of == generation).then(|| format!("{fault}{WHEN_SENT}"));
+        }
+        let ready = condition(&topic.status.as_ref()?.conditions, "Ready")?;
+        let said = ready.status == "False" && ready.observed_generation == generation;
+        Some(ready.message.clone()).filter(|message| said && message.ends_with(WHEN_SENT))
     }
 
     /// How delivery goes.
@@ -195,9 +204,11 @@ impl Notifications {
     }
 
     /// Takes note of how delivery goes, for ever. What changes with every message is not announced.
-    async fn follow(&self, mut seen: watch::Receiver<Health>) {
+    async fn follow(&self, mut seen: watch::Receiver<Health>, metrics: &Metrics) {
         loop {
             let fresh = seen.borrow_and_update().clone();
+            metrics.notifications_waiting.set(i64::try_from(fresh.census.queued).unwrap_or(i64::MAX));
+            metrics.notifications_set_aside.set(i64::try_from(fresh.census.set_aside).unwrap_or(i64::MAX));
             let matters =
                 |health: &Health| (health.mail.clone(), health.channels.clone(), health.census.newest.clone());
             let changed = {
@@ -234,7 +245,7 @@ pub async fn run(context: &Arc<Context>, mail: delivery::settings::Settings, sto
         let health = courier.health();
         tokio::join!(courier.run(stop.clone()), async {
             tokio::select! {
-                () = notifications.follow(health) => {}
+                () = notifications.follow(health, &context.metrics) => {}
                 () = stop.cancelled() => {}
             }
         });

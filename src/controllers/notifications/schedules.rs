@@ -2,7 +2,7 @@
 
 use super::{Notifications, delivering, open};
 use crate::api::{Digest, Reminder, ScheduledStatus, set_condition};
-use crate::controllers::readiness::{say_ready, unknown_topic, write_status};
+use crate::controllers::readiness::{say_ready, unsuitable_topic, write_status};
 use crate::controllers::{Context, backoff, drive};
 use crate::directory::Snapshot;
 use crate::notify::digest::digest;
@@ -57,8 +57,8 @@ trait Scheduled:
     /// The expression and the time zone.
     fn schedule(&self) -> (&str, &str);
 
-    /// The topics that it sends, each with its field.
-    fn topics(&self) -> Vec<(&'static str, &str)>;
+    /// The topics that it sends, each with its field and the built-in topic of the same kind.
+    fn topics(&self) -> Vec<(&'static str, &str, &'static str)>;
 
     fn status(&self) -> Option<&ScheduledStatus>;
 
@@ -72,8 +72,8 @@ impl Scheduled for Digest {
         (&self.spec.schedule, &self.spec.time_zone)
     }
 
-    fn topics(&self) -> Vec<(&'static str, &str)> {
-        vec![("spec.topic", &self.spec.topic)]
+    fn topics(&self) -> Vec<(&'static str, &str, &'static str)> {
+        vec![("spec.topic", &self.spec.topic, "task-digest")]
     }
 
     fn status(&self) -> Option<&ScheduledStatus> {
@@ -94,10 +94,13 @@ impl Scheduled for Reminder {
         (&self.spec.schedule, &self.spec.time_zone)
     }
 
-    fn topics(&self) -> Vec<(&'static str, &str)> {
-        let named = [("spec.approvers.topic", &self.spec.approvers), ("spec.managers.topic", &self.spec.managers)];
-        let told = named.into_iter().filter(|(_, reminded)| reminded.notify);
-        told.filter_map(|(field, reminded)| Some((field, reminded.topic.as_deref()?))).collect()
+    fn topics(&self) -> Vec<(&'static str, &str, &'static str)> {
+        let named = [
+            ("spec.approvers.topic", &self.spec.approvers, "reminder-medium"),
+            ("spec.managers.topic", &self.spec.managers, "reminder-manager"),
+        ];
+        let told = named.into_iter().filter(|(_, reminded, _)| reminded.notify);
+        told.filter_map(|(field, reminded, kind)| Some((field, reminded.topic.as_deref()?, kind))).collect()
     }
 
     fn status(&self) -> Option<&ScheduledStatus> {
@@ -243,7 +246,8 @@ fn describe<K: Scheduled>(fresh: &mut K, object: &K, next: Option<Timestamp>, co
     let faults = faults(expression, zone);
     let (generation, now) = (object.meta().generation, context.clock.now());
     let topics = context.notifications.topics();
-    let remarks = object.topics().into_iter().filter_map(|(field, topic)| unknown_topic(field, topic, &topics));
+    let remarks =
+        object.topics().into_iter().filter_map(|(field, topic, kind)| unsuitable_topic(field, topic, &[kind], &topics));
     let status = fresh.status_mut();
     status.next_run = next.map(Time);
     say_ready(&mut status.conditions, &faults, remarks, generation, now);

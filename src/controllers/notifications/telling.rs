@@ -165,7 +165,7 @@ async fn queue(
     store: &Store,
     context: &Context,
 ) -> Result<(), Error> {
-    let Composed { messages, marks, without_address, faults } = composed;
+    let Composed { messages, marks, without_address, faults, unsuited } = composed;
     let now = context.clock.now();
     // Thousands of messages are more than one transaction should hold. The marks go with the last ones: after a crash in between
     // the rest follows, and those that are queued already are left alone.
@@ -176,6 +176,10 @@ async fn queue(
     }
     store.enqueue(&marks, last, now).await?;
     context.notifications.broken(faults);
+    for message in unsuited {
+        let target = standing.parsed.instance.object_ref(&());
+        context.events.post(target, Note { warning: true, reason: "TopicUnsuitable", message });
+    }
     if !without_address.is_empty() {
         let names: Vec<_> = without_address.into_iter().collect();
         let message = format!("not told, since the directory has no mail address of them: {}", names.join(", "));

@@ -31,6 +31,11 @@ impl<C: Carrier> Lane<C> {
                 }
             };
         }
+        let put_off = held.iter().filter(|held| held.is_some()).count();
+        if put_off > 0 {
+            let limit = self.parts.per_recipient;
+            tracing::info!(lane = name, put_off, limit, "mails wait: their recipients have had enough within an hour");
+        }
         for (claimed, held) in claimed.into_iter().zip(held) {
             match held {
                 None => {

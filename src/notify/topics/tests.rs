@@ -3,7 +3,7 @@
 mod checked;
 
 use super::super::{built_in, sample};
-use super::{Topics, faults};
+use super::{OF_REQUESTS, Topics, faults};
 use crate::api::{NotificationTopicSpec, Template};
 use serde_json::{Value, json};
 
@@ -319,7 +319,7 @@ fn r45_a_topic_can_be_disabled_and_need_not_exist() {
     let given = topics.render("nowhere", "escalated", Some("cs"), &full("escalated"));
     assert!(given.subject.starts_with("Eskalováno na vás"), "{given:?}");
     assert!(
-        given.fault.as_ref().is_some_and(|fault| fault.contains("there is no NotificationTopic nowhere")),
+        given.unsuited.as_ref().is_some_and(|why| why.contains("there is no NotificationTopic nowhere")),
         "{given:?}"
     );
 }
@@ -344,7 +344,61 @@ fn what_no_text_suits_is_still_sent() {
     let given = Topics::new([], "en").render("reminder-low", "task-digest", None, &full("task-assigned"));
     assert_eq!(given.subject, "A card for Martha");
     assert!(given.text.contains("https://quorate.example.com/") && given.html.is_none(), "{given:?}");
-    assert!(given.fault.is_some_and(|fault| fault.contains("does not suit this message")));
+    assert!(given.unsuited.is_some_and(|why| why.contains("for messages of another kind")));
     let given = Topics::new([], "en").render("", "", None, &Value::Null);
-    assert!(given.fault.is_some());
+    assert!(given.unsuited.is_some());
+}
+
+#[test]
+fn a_topic_that_is_used_for_another_kind_of_message_is_not_wrong_itself() {
+    let own = topic(&[("en", "{{ totalCount }} in all", "{% for task in tasks %}{{ task.title }}{% endfor %}", None)]);
+    let topics = Topics::new([("mine", &own), ("request-done", &own), ("broken", &text("{{ 1 / 0 }}"))], "en");
+    assert_eq!(faults("mine", &own), Vec::<String>::new());
+    for (name, instead) in [("mine", "Your approval is needed: "), ("request-done", "Under way: ")] {
+        let given = topics.render(name, "task-assigned", None, &full("task-assigned"));
+        assert!(given.subject.starts_with(instead), "{given:?}");
+        let said = given.unsuited.expect("who named it hears of it");
+        assert!(said.contains(&format!("the topic {name} is for messages of another kind")), "{said}");
+        assert_eq!(given.fault, None, "the topic is as it should be");
+        let given = topics.render(name, "task-digest", None, &full("task-digest"));
+        assert_eq!((given.fault, given.unsuited), (None, None));
+        assert_eq!(topics.unsuited(name, &["task-digest"]), None);
+        assert!(topics.unsuited(name, OF_REQUESTS).is_some());
+    }
+    assert!(topics.unsuited("task-digest", OF_REQUESTS).is_some(), "a built-in one, too");
+    assert_eq!(topics.unsuited("decision-recorded", OF_REQUESTS), None);
+    let broken = topics.render("broken", "task-digest", None, &full("task-digest"));
+    assert!(broken.fault.is_some() && broken.unsuited.is_none(), "{broken:?}");
+    assert_eq!(topics.unsuited("broken", OF_REQUESTS), None, "what is wrong anywhere is told on the topic");
+}
+
+#[test]
+fn every_decision_is_told_in_words() {
+    let topics = Topics::new([], "en");
+    for (decision, to, english, czech) in [
+        ("Approve", Value::Null, "Cilla approved", "Cilla – schváleno"),
+        ("Reject", Value::Null, "Cilla rejected", "Cilla – zamítnuto"),
+        ("Delegate", "Paul".into(), "Cilla handed the task over to Paul", "Cilla – předáno (Paul)"),
+        ("Delegate", Value::Null, "Cilla took the task back", "Cilla – převzato zpět"),
+        ("Cancel", Value::Null, "Cilla withdrew the request", "Cilla – žádost stažena"),
+        (
+            "Reassign",
+            "user paul".into(),
+            "Cilla had the task given to user paul",
+            "Cilla – přiděleno jinému (user paul)",
+        ),
+        ("AddApprovers", "group ops".into(), "Cilla had group ops asked as well", "Cilla – přizváni další (group ops)"),
+        ("Stop", Value::Null, "Cilla stopped the request", "Cilla – žádost zastavena"),
+        ("Retry", Value::Null, "Cilla had the failed action tried again", "Cilla – nový pokus"),
+        ("Restart", Value::Null, "Cilla had the request begin anew", "Cilla – žádost začíná znovu"),
+    ] {
+        let mut parameters = full("decision-recorded");
+        parameters["decision"]["decision"] = decision.into();
+        parameters["decision"]["to"] = to;
+        for (locale, words) in [("en", english), ("cs", czech)] {
+            let given = topics.render("decision-recorded", "decision-recorded", Some(locale), &parameters);
+            assert_eq!(given.subject, format!("{words}: A card for Martha"));
+            assert_eq!((given.fault, given.unsuited), (None, None));
+        }
+    }
 }
