@@ -46,6 +46,8 @@ impl Scene<'_> {
         let user = format!("--user={}", person.name());
         let name = format!("edit-{}", person.name());
         self.kubectl(&["create", "rolebinding", &name, "--clusterrole=edit", &user]).await.ok().unwrap();
+        let asked = ["auth", "can-i", "create", "configmaps", "--as", person.name()];
+        eventually("the API server knows the right", async || self.kubectl(&asked).await.success().then_some(())).await;
     }
 
     /// Waits until something holds of the status of a change request.
