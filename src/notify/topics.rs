@@ -189,7 +189,9 @@ fn is_for_others(compiled: &Compiled, stand_ins: &[&str]) -> bool {
 }
 
 fn another_kind(topic: &str, why: &str) -> String {
-    format!("the topic {topic} is for messages of another kind, a built-in text was sent; choose another topic ({why})")
+    format!(
+        "the topic {topic} is for messages of another kind, so a built-in text is sent; choose another topic ({why})"
+    )
 }
 
 /// What is wrong with the templates of a topic, each with its place, line and column, and what to do about it. Every template
