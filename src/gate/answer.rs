@@ -11,7 +11,6 @@ use crate::api::{Actor, ApprovalProcess, ChangeRequest, Execution, Held, Workflo
 use crate::change::cover::covers;
 use crate::change::select::{gates, left};
 use crate::change::{Attempt, Candidate, Carrier, Kept, Selection, carrier, held, payload, select};
-use crate::controllers::instances::live::Live;
 use crate::controllers::readiness::{candidates, known};
 use crate::controllers::{Context, access, evaluate};
 use crate::engine::graph::compile;
@@ -412,12 +411,12 @@ async fn claim(
 async fn newest_instance(context: &Context, request: &ChangeRequest) -> Result<Option<WorkflowInstanceStatus>, Error> {
     let change = super::judge::change_of(request);
     let Some(newest) = change.and_then(|change| change.instances.last()) else { return Ok(None) };
-    let reference = ObjectRef::<Live>::new(&newest.name).within(&request.namespace().unwrap_or_default());
-    if let Some(live) = context.live.get(&reference).and_then(|live| live.parse().ok()) {
+    let namespace = request.namespace().unwrap_or_default();
+    let known = context.live.get(&ObjectRef::new(&newest.name).within(&namespace));
+    if let Some(live) = known.and_then(|live| live.parse().ok()) {
         return Ok(Some(live.status));
     }
-    let instances: Api<WorkflowInstance> =
-        Api::namespaced(context.client.clone(), &request.namespace().unwrap_or_default());
+    let instances: Api<WorkflowInstance> = Api::namespaced(context.client.clone(), &namespace);
     let instance = instances.get_opt(&newest.name).await.map_err(api("who must agree"))?;
     Ok(instance.and_then(|instance| instance.status))
 }

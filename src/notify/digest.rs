@@ -22,8 +22,8 @@ const TOPIC: &str = "task-digest";
 pub fn digest<'a>(occasion: Occasion<'a>, spec: &'a DigestSpec, seen: &Seen) -> Run<'a> {
     let enabled = occasion.topics.is_enabled(&spec.topic);
     let mut run = Run::new(occasion);
-    let numbers = number(&occasion, seen, &mut run.seen);
-    let unknown: Vec<u64> = unknown(&occasion, seen).map(|(_, number)| *number).collect();
+    let unknown = unknown(&occasion, seen);
+    let numbers = number(&occasion, seen, &unknown, &mut run.seen);
     let nothing = Numbers::default();
     for person in occasion.deciders() {
         let before = seen.people.get(&person.key).unwrap_or(&nothing);
@@ -37,7 +37,7 @@ pub fn digest<'a>(occasion: Occasion<'a>, spec: &'a DigestSpec, seen: &Seen) -> 
             continue;
         }
         let counted = person.tasks.iter().map(|task| numbers[*task]);
-        let before = unknown.iter().copied().filter(|number| before.has(*number));
+        let before = unknown.values().copied().filter(|number| before.has(*number));
         run.seen.told.push((person.key.clone(), counted.chain(before).collect()));
         if !enabled {
             continue;
@@ -68,7 +68,7 @@ pub fn digest<'a>(occasion: Occasion<'a>, spec: &'a DigestSpec, seen: &Seen) -> 
 }
 
 /// The number of each task. One that has none gets the next, in the order in which they opened; closed ones are told too.
-fn number(occasion: &Occasion<'_>, seen: &Seen, change: &mut Change) -> Vec<u64> {
+fn number(occasion: &Occasion<'_>, seen: &Seen, unknown: &BTreeMap<&String, u64>, change: &mut Change) -> Vec<u64> {
     let mut numbers = vec![0; occasion.tasks.len()];
     let mut next = seen.next();
     let mut open = BTreeSet::new();
@@ -81,15 +81,15 @@ fn number(occasion: &Occasion<'_>, seen: &Seen, change: &mut Change) -> Vec<u64>
         }
         open.insert(key);
     }
-    open.extend(unknown(occasion, seen).map(|(key, _)| key.clone()));
-    change.closed = seen.tasks.keys().filter(|key| !open.contains(*key)).cloned().collect();
+    let is_closed = |key: &&String| !open.contains(*key) && !unknown.contains_key(*key);
+    change.closed = seen.tasks.keys().filter(is_closed).cloned().collect();
     numbers
 }
 
 /// The tasks of instances that could not be looked at: neither closed nor listed, and not new when they are seen again.
-fn unknown<'s>(occasion: &Occasion<'_>, seen: &'s Seen) -> impl Iterator<Item = (&'s String, &'s u64)> {
-    let passed_over = occasion.passed_over;
-    seen.tasks.iter().filter(move |(key, _)| passed_over.contains(OpenTask::instance_of(key)))
+fn unknown<'s>(occasion: &Occasion<'_>, seen: &'s Seen) -> BTreeMap<&'s String, u64> {
+    let passed_over = seen.tasks.iter().filter(|(key, _)| occasion.passed_over.contains(OpenTask::instance_of(key)));
+    passed_over.map(|(key, number)| (key, *number)).collect()
 }
 
 /// The people who were not told now, and whose last mail counted nothing that is still open.

@@ -11,7 +11,7 @@ use crate::engine::graph::{GraphNode, Step};
 use crate::engine::{Invited, asking};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Something that happened.
@@ -266,12 +266,14 @@ impl Story<'_> {
         }
         for task in asking(self.facts) {
             // The mailbox of a group may be that of somebody who is asked themselves.
-            let own = |invited: &Invited| self.facts.directory.contact_of(&invited.username).email;
-            let reached: BTreeSet<String> =
-                task.people.iter().filter_map(own).map(|address| address.to_lowercase()).collect();
+            let reads = |invited: &Invited, address: &str| {
+                let own = self.facts.directory.contact_of(&invited.username).email;
+                own.is_some_and(|own| own.to_lowercase() == address.to_lowercase())
+            };
+            let mut mails = task.mails;
+            mails.retain(|address, _| !task.people.iter().any(|invited| reads(invited, address)));
             let people = task.people.into_iter().map(|invited| (invited.level, Asks::Person(invited)));
-            let mails = task.mails.into_iter().filter(|(address, _)| !reached.contains(&address.to_lowercase()));
-            let mails = mails.map(|(address, level)| (level, Asks::Mail(address)));
+            let mails = mails.into_iter().map(|(address, level)| (level, Asks::Mail(address)));
             for (level, asks) in people.chain(mails) {
                 let called = (level as usize).checked_sub(1).and_then(|level| visit.escalate_at.get(level));
                 let at = called.unwrap_or(&visit.entered_at).0;

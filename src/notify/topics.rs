@@ -11,6 +11,7 @@ use super::sample;
 use crate::api::NotificationTopicSpec;
 use minijinja::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, OnceLock};
 
 pub use built_in::NAMES as BUILT_IN;
 
@@ -34,6 +35,8 @@ struct Own {
     tag: String,
     place: String,
     compiled: Result<Compiled, Fault>,
+    /// The built-in topics whose messages it can write, once somebody asked: that is tried with all of them.
+    suits: OnceLock<BTreeSet<&'static str>>,
 }
 
 impl Topics {
@@ -73,7 +76,7 @@ impl Topics {
         let (mut fault, mut unsuited) = (None, None);
         match self.choose(topic, &tags) {
             Choice::Own(own) => match own.render(&parameters) {
-                Ok(filled) => return rendered(filled, None, None),
+                Ok(filled) => return rendered(filled),
                 Err(why) if own.is_for_others(&[stand_in]) => unsuited = Some(another_kind(topic, &why)),
                 Err(why) => fault = Some(why),
             },
@@ -93,22 +96,22 @@ impl Topics {
         for name in [topic, stand_in] {
             for compiled in tags.iter().filter_map(|tag| built_in::compiled(name, tag)).take(1) {
                 match compiled.render(&parameters) {
-                    Ok(filled) => return rendered(filled, fault, unsuited),
+                    Ok(filled) => return Rendered { fault, unsuited, ..rendered(filled) },
                     Err(why) => {
-                        if is_for_others(compiled, &[stand_in]) {
+                        if built_in_is_for_others(name, &[stand_in]) {
                             unsuited.get_or_insert_with(|| another_kind(name, &why.to_string()));
                         } else {
                             let why = || format!("the built-in text {name} does not suit this message: {why}");
                             fault.get_or_insert_with(why);
                         }
                         if let Ok(filled) = compiled.plain(&parameters) {
-                            return rendered(filled, fault, unsuited);
+                            return Rendered { fault, unsuited, ..rendered(filled) };
                         }
                     }
                 }
             }
         }
-        last_resort(topic, parameters_given, fault, unsuited)
+        Rendered { fault, unsuited, ..last_resort(topic, parameters_given) }
     }
 
     /// Why a topic does not suit the messages that any of these built-in topics is about; none when it does, or does nowhere.
@@ -118,8 +121,7 @@ impl Topics {
         if let Some(own) = own.iter().find(|own| own.is_for_others(stand_ins)) {
             return Some(another_kind(topic, &own.place));
         }
-        let built_in = built_in::compiled(topic, "en").filter(|_| own.is_empty())?;
-        is_for_others(built_in, stand_ins).then(|| another_kind(topic, "the built-in text"))
+        (own.is_empty() && built_in_is_for_others(topic, stand_ins)).then(|| another_kind(topic, "the built-in text"))
     }
 
     /// The language, then shorter tags of it, then the same of the default, then English.
@@ -163,6 +165,7 @@ impl Override {
             tag: normal(&template.locale),
             place: place(number, &template.locale),
             compiled: Compiled::new(template).map_err(first),
+            suits: OnceLock::new(),
         });
         Self { enabled: spec.enabled, templates: templates.collect() }
     }
@@ -176,16 +179,33 @@ impl Own {
 
     /// Whether it can be used, but for none of the messages that these built-in topics are for.
     fn is_for_others(&self, stand_ins: &[&str]) -> bool {
-        self.compiled.as_ref().is_ok_and(|compiled| is_for_others(compiled, stand_ins))
+        let suits = || self.compiled.as_ref().map(suited).unwrap_or_default();
+        are_others(self.suits.get_or_init(suits), stand_ins)
     }
 }
 
-fn is_for_others(compiled: &Compiled, stand_ins: &[&str]) -> bool {
-    let suits = |topic: &&str| {
+/// The built-in topics whose messages each built-in text can write.
+static BUILT_IN_SUIT: LazyLock<BTreeMap<&str, BTreeSet<&str>>> = LazyLock::new(|| {
+    let texts = built_in::NAMES.iter().filter_map(|name| Some((*name, built_in::compiled(name, "en")?)));
+    texts.map(|(name, compiled)| (name, suited(compiled))).collect()
+});
+
+/// The built-in topics of whose messages a template can write one.
+fn suited(compiled: &Compiled) -> BTreeSet<&'static str> {
+    let suits = |topic: &&&str| {
         let samples = sample::of_built_in(topic).unwrap_or_default();
         samples.iter().any(|sample| compiled.render(&parameters(&sample.parameters)).is_ok())
     };
-    !stand_ins.iter().any(suits) && built_in::NAMES.iter().any(suits)
+    built_in::NAMES.iter().filter(suits).copied().collect()
+}
+
+fn are_others(suited: &BTreeSet<&str>, stand_ins: &[&str]) -> bool {
+    !suited.is_empty() && !stand_ins.iter().any(|stand_in| suited.contains(stand_in))
+}
+
+/// Whether the built-in text of a topic is for none of the messages that these built-in topics are for.
+fn built_in_is_for_others(topic: &str, stand_ins: &[&str]) -> bool {
+    BUILT_IN_SUIT.get(topic).is_some_and(|suited| are_others(suited, stand_ins))
 }
 
 fn another_kind(topic: &str, why: &str) -> String {
@@ -263,23 +283,18 @@ fn first(faults: Vec<Fault>) -> Fault {
     faults.into_iter().next().unwrap_or(none)
 }
 
-fn rendered(filled: Filled, fault: Option<String>, unsuited: Option<String>) -> Rendered {
+fn rendered(filled: Filled) -> Rendered {
     let Filled { subject, text, html } = filled;
-    Rendered { subject, text, html, fault, unsuited }
+    Rendered { subject, text, html, ..Rendered::default() }
 }
 
 /// Words for a message that no text suits: what it is about, and where to look.
-fn last_resort(
-    topic: &str,
-    parameters: &serde_json::Value,
-    fault: Option<String>,
-    unsuited: Option<String>,
-) -> Rendered {
+fn last_resort(topic: &str, parameters: &serde_json::Value) -> Rendered {
     let instance = &parameters["instance"];
     let about = instance["title"].as_str().or_else(|| instance["name"].as_str()).unwrap_or(topic);
     let subject = one_line(about);
     let text = format!("{subject}\n\n{}\n", one_line(parameters["url"].as_str().unwrap_or_default()));
-    Rendered { subject, text, html: None, fault, unsuited }
+    Rendered { subject, text, ..Rendered::default() }
 }
 
 #[cfg(test)]

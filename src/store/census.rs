@@ -90,10 +90,8 @@ impl Store {
     pub async fn heal(&self, now: Timestamp) -> Result<(), Error> {
         self.trip("heal");
         let late = millis(now.saturating_add(LONGEST_WAIT * 2).unwrap_or(Timestamp::MAX));
-        let put_off = self.in_order("outbox", "due_at > $2");
-        let sql = format!("{put_off} UPDATE outbox SET due_at = $1 WHERE id IN (SELECT id FROM chosen)");
-        let update = sqlx::query(AssertSqlSafe(sql));
-        update.bind(millis(now)).bind(late).execute(&self.pool).await?;
+        let sql = self.in_order("UPDATE outbox SET due_at = $1", "outbox", "due_at > $2");
+        sqlx::query(sql).bind(millis(now)).bind(late).execute(&self.pool).await?;
         self.trip("healed");
         Ok(())
     }
@@ -105,9 +103,9 @@ impl Store {
     /// When the store does not answer.
     pub async fn reconsider(&self, now: Timestamp) -> Result<u64, Error> {
         self.trip("reconsider");
-        let put_off = self.in_order("outbox", "state = 'queued' AND attempts = 0 AND due_at > $1");
-        let sql = format!("{put_off} UPDATE outbox SET due_at = $1 WHERE id IN (SELECT id FROM chosen)");
-        let changed = sqlx::query(AssertSqlSafe(sql)).bind(millis(now)).execute(&self.pool).await?.rows_affected();
+        let put_off = "state = 'queued' AND attempts = 0 AND due_at > $1";
+        let sql = self.in_order("UPDATE outbox SET due_at = $1", "outbox", put_off);
+        let changed = sqlx::query(sql).bind(millis(now)).execute(&self.pool).await?.rows_affected();
         self.trip("reconsidered");
         Ok(changed)
     }

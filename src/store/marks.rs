@@ -40,10 +40,8 @@ impl Store {
     /// When the store does not answer.
     pub async fn forget(&self, instance: &str, now: Timestamp) -> Result<(), Error> {
         self.trip("forget");
-        let its = self.in_order("marks", "instance = $2 AND gone_at IS NULL");
-        let sql = format!("{its} UPDATE marks SET gone_at = $1 WHERE id IN (SELECT id FROM chosen)");
-        let update = sqlx::query(AssertSqlSafe(sql));
-        update.bind(millis(now)).bind(instance).execute(&self.pool).await?;
+        let sql = self.in_order("UPDATE marks SET gone_at = $1", "marks", "instance = $2 AND gone_at IS NULL");
+        sqlx::query(sql).bind(millis(now)).bind(instance).execute(&self.pool).await?;
         self.trip("forgotten");
         Ok(())
     }
@@ -70,9 +68,8 @@ impl Store {
         for (table, condition) in
             [("marks", "gone_at IS NOT NULL AND gone_at < $1"), ("outbox", "due_at IS NULL AND done_at < $1")]
         {
-            let chosen = self.in_order(table, condition);
-            let sql = format!("{chosen} DELETE FROM {table} WHERE id IN (SELECT id FROM chosen)");
-            removed += sqlx::query(AssertSqlSafe(sql)).bind(before).execute(&mut *transaction).await?.rows_affected();
+            let sql = self.in_order(&format!("DELETE FROM {table}"), table, condition);
+            removed += sqlx::query(sql).bind(before).execute(&mut *transaction).await?.rows_affected();
         }
         transaction.commit().await?;
         self.trip("pruned");

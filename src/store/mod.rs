@@ -23,7 +23,7 @@ use jiff::Timestamp;
 pub use marks::Mark;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AnyConnection, AnyPool, Executor as _};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor as _};
 use std::fmt::{self, Write as _};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -41,6 +41,9 @@ const CONNECTIONS: u32 = 5;
 
 /// How many rows one statement takes.
 const ROWS: usize = 64;
+
+/// How `PostgreSQL` locks the rows that a query finds: see [`Store::in_order`].
+const LOCKED_IN_ORDER: &str = "ORDER BY id COLLATE \"C\" FOR UPDATE";
 
 /// What `SQLite` is told at every connection. `NORMAL`: a machine that loses power may forget the last moments, as a whole; they are
 /// computed again. What was sent is recorded more firmly: see [`Store::settle`].
@@ -154,13 +157,16 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// What a statement that changes many rows begins with: the rows of `table` that meet `condition`, as `chosen`.
+    /// A statement that makes a `change` (`UPDATE table SET …`, `DELETE FROM table`) to all rows of `table` that meet `condition`.
     ///
-    /// `PostgreSQL` locks them here in the order of ids, as every writer does: two operators who change the same rows then wait for
+    /// `PostgreSQL` locks them first, in the order of ids, as every writer does: two operators who change the same rows then wait for
     /// each other in turn, never in a circle, which it would end by failing one of them.
-    fn in_order(&self, table: &str, condition: &str) -> String {
-        let locked = if self.lite { "" } else { "ORDER BY id COLLATE \"C\" FOR UPDATE" };
-        format!("WITH chosen AS MATERIALIZED (SELECT id FROM {table} WHERE {condition} {locked})")
+    fn in_order(&self, change: &str, table: &str, condition: &str) -> AssertSqlSafe<String> {
+        let locked = if self.lite { "" } else { LOCKED_IN_ORDER };
+        AssertSqlSafe(format!(
+            "WITH chosen AS MATERIALIZED (SELECT id FROM {table} WHERE {condition} {locked}) \
+             {change} WHERE id IN (SELECT id FROM chosen)"
+        ))
     }
 
     fn trip(&self, at: &'static str) {

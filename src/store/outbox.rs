@@ -10,7 +10,7 @@
 //! When the operator dies between a server's acceptance and the record of it, the message goes out again under the same id.
 
 pub use super::census::{Census, SetAside};
-use super::{Error, Mark, ROWS, Store, millis, moment, placeholders};
+use super::{Error, LOCKED_IN_ORDER, Mark, ROWS, Store, millis, moment, placeholders};
 use crate::notify::{Destination, Message};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -164,10 +164,8 @@ impl Store {
     /// When the store does not answer.
     pub async fn renew(&self, holder: &str, until: Timestamp) -> Result<(), Error> {
         self.trip("renew");
-        let held = self.in_order("outbox", "holder = $2 AND state = 'sending'");
-        let sql = format!("{held} UPDATE outbox SET due_at = $1 WHERE id IN (SELECT id FROM chosen)");
-        let update = sqlx::query(AssertSqlSafe(sql));
-        update.bind(millis(until)).bind(holder).execute(&self.pool).await?;
+        let sql = self.in_order("UPDATE outbox SET due_at = $1", "outbox", "holder = $2 AND state = 'sending'");
+        sqlx::query(sql).bind(millis(until)).bind(holder).execute(&self.pool).await?;
         self.trip("renewed");
         Ok(())
     }
@@ -324,7 +322,7 @@ async fn lock(connection: &mut AnyConnection, fates: &[&(String, Fate)]) -> Resu
     let mut locked = HashSet::with_capacity(ids.len());
     for chunk in ids.chunks(ROWS) {
         let rows = placeholders(1, 1, chunk.len());
-        let sql = format!("SELECT id FROM outbox WHERE id IN {rows} ORDER BY id COLLATE \"C\" FOR UPDATE");
+        let sql = format!("SELECT id FROM outbox WHERE id IN {rows} {LOCKED_IN_ORDER}");
         let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
         for id in chunk {
             query = query.bind(id.as_str());

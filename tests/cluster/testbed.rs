@@ -35,7 +35,7 @@ enum Command {
         /// A file with more values for the chart
         #[arg(long)]
         values: Option<PathBuf>,
-        /// The server that takes mail, such as ``smtp://127.0.0.1:1025``
+        /// The server that takes mail, such as `smtp://127.0.0.1:1025`
         #[arg(long, env = "SMTP_URL")]
         smtp_url: Option<String>,
     },

@@ -1,7 +1,7 @@
 //! Kill anywhere: the process of the courier is killed at every write of the outbox, before and after it. Each message arrives;
 //! none but what was under way arrives twice.
 
-use crate::post::{mail, options, timing};
+use crate::post::{mail, marks, options, timing};
 use crate::servers::{Postgres, Smtp};
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
@@ -9,8 +9,8 @@ use quorate::delivery::channels::Channels;
 use quorate::delivery::settings::Options;
 use quorate::delivery::{Courier, Timing};
 use quorate::notify::Message;
+use quorate::store::Store;
 use quorate::store::outbox::MAIL;
-use quorate::store::{Mark, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -39,8 +39,7 @@ async fn live(url: &str, smtp: &str, dies_at: usize) -> Result<()> {
     }));
     // In two steps, as the operator does: something is told, later more.
     for part in [&messages()[..3], &messages()[..]] {
-        let marks: Vec<Mark> =
-            part.iter().map(|message| Mark { id: message.id.clone(), instance: "uid".to_owned() }).collect();
+        let marks = marks(part);
         let new = store.unmarked(marks.iter().map(|mark| mark.id.clone()).collect()).await?;
         let new: Vec<Message> = part.iter().filter(|message| new.contains(&message.id)).cloned().collect();
         store.enqueue(&marks, &new, Timestamp::now()).await?;

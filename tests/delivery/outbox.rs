@@ -1,6 +1,6 @@
 //! The outbox in `PostgreSQL`, and with several operators at once.
 
-use crate::post::{Running, mail, options};
+use crate::post::{Running, mail, marks, options};
 use crate::servers::{Postgres, eventually};
 use crate::sink::Sink;
 use anyhow::{Context as _, Result};
@@ -19,12 +19,9 @@ fn messages(count: usize) -> Vec<Message> {
 async fn operators_who_share_a_database_take_each_message_once() -> Result<()> {
     const MESSAGES: usize = 1000;
     let postgres = Postgres::start().await?;
-    // They migrate at the same time, too.
-    let opened = futures::future::join_all((0..4).map(async |_| Store::open(&postgres.url()).await)).await;
-    let stores = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let stores = postgres.stores(4).await?;
     let messages = messages(MESSAGES);
-    let marks: Vec<Mark> =
-        messages.iter().map(|message| Mark { id: message.id.clone(), instance: "uid".to_owned() }).collect();
+    let marks = marks(&messages);
     let now = Timestamp::now();
 
     let queued = futures::future::join_all(stores.iter().map(|store| store.enqueue(&marks, &messages, now))).await;
@@ -60,11 +57,9 @@ async fn operators_who_share_a_database_never_wait_in_a_circle() -> Result<()> {
     const MESSAGES: usize = 200;
     const ROUNDS: usize = 15;
     let postgres = Postgres::start().await?;
-    let opened = futures::future::join_all((0..4).map(async |_| Store::open(&postgres.url()).await)).await;
-    let stores = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let stores = postgres.stores(4).await?;
     let messages = messages(MESSAGES);
-    let marks: Vec<Mark> =
-        messages.iter().map(|message| Mark { id: message.id.clone(), instance: "uid".to_owned() }).collect();
+    let marks = marks(&messages);
     let start = Timestamp::now();
     for round in 0..ROUNDS {
         let now = start + SignedDuration::from_hours(i64::try_from(round)? * 24);

@@ -8,8 +8,8 @@ use quorate::delivery::channels::Channels;
 use quorate::delivery::settings::Options;
 use quorate::delivery::{Clock, Courier, Health, Observer, Timing};
 use quorate::notify::{Destination, Message, id_of};
-use quorate::store::Store;
 use quorate::store::outbox::SetAside;
+use quorate::store::{Mark, Store};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -56,6 +56,11 @@ pub fn mail(number: usize, name: &str) -> Message {
         },
         event: json!({"event": "assigned"}),
     }
+}
+
+/// What says that these have been dealt with.
+pub fn marks(messages: &[Message]) -> Vec<Mark> {
+    messages.iter().map(|message| Mark { id: message.id.clone(), instance: "uid".to_owned() }).collect()
 }
 
 pub fn options(url: &str) -> Options {

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};
 use quorate::notify::schedule::Handled;
 use quorate::notify::seen::{Change, Seen};
-use quorate::store::Store;
 use quorate::store::schedules::ScheduleState;
 
 const UID: &str = "4f1f3b1e";
@@ -15,8 +14,7 @@ const UID: &str = "4f1f3b1e";
 async fn r42_operators_who_share_a_database_finish_each_run_once() -> Result<()> {
     const RUNS: i64 = 6;
     let postgres = Postgres::start().await?;
-    let opened = futures::future::join_all((0..4).map(async |_| Store::open(&postgres.url()).await)).await;
-    let stores = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let stores = postgres.stores(4).await?;
     let start = Timestamp::from_second(1_800_000_000)?;
     let handled = |run: i64| Handled {
         schedule: "0 8 * * * Europe/Prague".to_owned(),

@@ -4,6 +4,7 @@ use crate::cluster::pki::Authority;
 use crate::cluster::supervisor::Supervisor;
 use crate::cluster::{generated, ports, root};
 use anyhow::{Context as _, Result, ensure};
+use quorate::store::Store;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -235,6 +236,13 @@ impl Postgres {
             Ok(log.contains("ready to accept connections").then_some(()))
         })
         .await
+    }
+
+    /// The stores of so many operators, which open it and migrate at the same time.
+    pub async fn stores(&self, operators: usize) -> Result<Vec<Store>> {
+        let url = self.url();
+        let opened = futures::future::join_all((0..operators).map(async |_| Store::open(&url).await)).await;
+        Ok(opened.into_iter().collect::<Result<_, _>>()?)
     }
 
     /// The last of what it says.

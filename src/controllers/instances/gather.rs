@@ -108,17 +108,19 @@ impl Gathered {
 
     /// The graph of a revision.
     pub fn graph_of(&self, wanted: &str) -> Option<&Graph> {
-        [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().find_map(|found| match found {
-            Found::Usable { graph, revision, .. } if revision == wanted => Some(&**graph),
-            _ => None,
-        })
+        self.usable(wanted).map(|(graph, _)| graph)
     }
 
     /// Whether anybody is told anything about an instance that runs on a revision.
     pub fn tells(&self, wanted: &str) -> bool {
-        [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().any(|found| match found {
-            Found::Usable { revision, tells, .. } => *tells && revision == wanted,
-            _ => false,
+        self.usable(wanted).is_some_and(|(_, tells)| tells)
+    }
+
+    /// A revision, and whether it tells anybody.
+    fn usable(&self, wanted: &str) -> Option<(&Graph, bool)> {
+        [Some(&self.definition), self.newest.as_ref()].into_iter().flatten().find_map(|found| match found {
+            Found::Usable { graph, revision, tells, .. } if revision == wanted => Some((&**graph, *tells)),
+            _ => None,
         })
     }
 

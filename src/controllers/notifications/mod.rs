@@ -209,11 +209,10 @@ impl Notifications {
             let fresh = seen.borrow_and_update().clone();
             metrics.notifications_waiting.set(i64::try_from(fresh.census.queued).unwrap_or(i64::MAX));
             metrics.notifications_set_aside.set(i64::try_from(fresh.census.set_aside).unwrap_or(i64::MAX));
-            let matters =
-                |health: &Health| (health.mail.clone(), health.channels.clone(), health.census.newest.clone());
             let changed = {
                 let mut health = lock(&self.health);
-                let changed = matters(&health) != matters(&fresh);
+                let changed = (&health.mail, &health.channels, &health.census.newest)
+                    != (&fresh.mail, &fresh.channels, &fresh.census.newest);
                 *health = fresh;
                 changed
             };

@@ -15,8 +15,8 @@ const TOGETHER: usize = 50;
 pub struct Open {
     /// Each once, with who may decide it now.
     pub tasks: Vec<OpenTask>,
-    /// The uids of instances that cannot be read, whose snapshot is lost, or whose expressions take too long. They are logged; the
-    /// others must not wait for them.
+    /// The uids of instances of which it cannot be told: they cannot be read or take too long, which is logged, or have no snapshot,
+    /// which they say themselves. The others must not wait for them.
     pub passed_over: BTreeSet<String>,
 }
 
